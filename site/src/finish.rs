@@ -1,0 +1,291 @@
+//! What mdBook leaves open in the pages that it rendered: the words of the interface, the
+//! other languages, banners, the 404 page.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use lazy_regex::{Captures, Lazy, Regex, lazy_regex};
+
+use crate::book::{Book, Language, Live};
+use crate::page::State;
+use crate::recording::escape;
+
+/// Stands for the edit link's address until the file that it leads to is known.
+pub const EDIT: &str = "EDIT-URL";
+/// Served, not built: reloads the page when the book was built again.
+const RELOAD: &str = "live/reload.js";
+
+static WORD: Lazy<Regex> = lazy_regex!(r"(?s)\{\{!t\}\}(.*?)\{\{!/t\}\}");
+static HEADING: Lazy<Regex> = lazy_regex!(r#"<h[1-6] id="([^"]*)""#);
+static BANNER: Lazy<Regex> =
+    lazy_regex!(r#"(?s)<template data-banner="(\w+)">(.*?)</template>\s*"#);
+
+/// The English words of the interface: in the theme they stand between `{{!t}}` and
+/// `{{!/t}}`, which are comments to stock mdBook.
+pub fn words(theme: &Path) -> Result<BTreeSet<String>> {
+    let mut words = BTreeSet::new();
+    for name in ["index.hbs", "404.html"] {
+        let text = fs::read_to_string(theme.join(name))
+            .with_context(|| name.to_string())?;
+        words.extend(WORD.captures_iter(&text).map(|word| word[1].to_string()));
+    }
+    Ok(words)
+}
+
+fn translate(template: &str, language: &Language) -> String {
+    let word = |found: &Captures| {
+        let word = language.settings.words.get(&found[1]);
+        word.map_or(found[1].to_string(), |word| escape(word))
+    };
+    WORD.replace_all(template, word).into_owned()
+}
+
+/// Copies the theme, with the words of the language in its template.
+pub fn translate_theme(from: &Path, to: &Path, language: &Language) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else { continue };
+        if path.is_dir() {
+            translate_theme(&path, &to.join(name), language)?;
+        } else if name == "index.hbs" {
+            let template = fs::read_to_string(&path)?;
+            fs::write(to.join(name), translate(&template, language))?;
+        } else {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The part of a page that mdBook made from Markdown.
+fn main_part(html: &str) -> &str {
+    let from = html.find("<main").unwrap_or(0);
+    let to = html.rfind("</main>").unwrap_or(html.len());
+    &html[from..to]
+}
+
+pub fn heading_ids(html: &str) -> Vec<String> {
+    HEADING.captures_iter(main_part(html)).map(|id| id[1].to_string()).collect()
+}
+
+/// Finishes the pages of all languages.
+pub struct Finish<'a> {
+    book: &'a Book,
+    live: Option<&'a Live>,
+    /// Every language's pages, and how they stand to the English ones.
+    states: Vec<(&'a Language, Vec<(PathBuf, State)>)>,
+}
+
+impl<'a> Finish<'a> {
+    pub fn new(book: &'a Book, live: Option<&'a Live>) -> Result<Self> {
+        let states = |language| -> Result<_> {
+            let states: Result<_> = book
+                .pages()
+                .map(|path| Ok((path.to_path_buf(), book.state(language, path)?)))
+                .collect();
+            Ok((language, states?))
+        };
+        let states = book.languages.iter().map(states).collect::<Result<_>>()?;
+        Ok(Self { book, live, states })
+    }
+
+    /// Finishes the pages of one language, below the folder of the whole output.
+    pub fn pages(&self, language: &Language, out: &Path) -> Result<()> {
+        let folder = out.join(self.folder(language));
+        for (path, state) in self.states_of(language) {
+            let file = folder.join(path.with_extension("html"));
+            let html = fs::read_to_string(&file)?;
+            fs::write(&file, self.page(&html, language, path, *state))?;
+        }
+        let print = folder.join("print.html");
+        if print.exists() {
+            let html = fs::read_to_string(&print)?;
+            let path = Path::new("print.md");
+            fs::write(&print, self.page(&html, language, path, State::Current))?;
+        }
+        Ok(())
+    }
+
+    fn states_of(&self, language: &Language) -> &[(PathBuf, State)] {
+        let found = self.states.iter().find(|(other, _)| other.tag == language.tag);
+        found.map(|(_, states)| states.as_slice()).unwrap_or_default()
+    }
+
+    fn page(
+        &self,
+        html: &str,
+        language: &Language,
+        path: &Path,
+        state: State,
+    ) -> String {
+        let source = self.book.source();
+        let url = path.with_extension("html").to_string_lossy().replace('\\', "/");
+        // From this page to the top of the output.
+        let depth =
+            url.matches('/').count() + usize::from(language.tag != source.tag);
+        let top = "../".repeat(depth);
+        let shown = if state == State::Missing { source } else { language };
+
+        let mut html = BANNER
+            .replace_all(html, |found: &Captures| {
+                let kind = format!("{state:?}").to_lowercase();
+                if found[1] == kind { found[2].to_string() } else { String::new() }
+            })
+            .replace("{english}", &format!("{top}{url}"))
+            .replace("<!-- head -->", &self.head(&url, &top, shown))
+            .replace("<!-- languages -->", &self.picker(&url, &top, language))
+            .replacen(
+                &format!("<a href=\"{url}\">"),
+                &format!("<a href=\"{url}\" aria-current=\"page\">"),
+                1,
+            );
+        if state == State::Missing {
+            html =
+                html.replace("<main>", &format!("<main lang=\"{}\">", source.tag));
+        }
+        if let Some(template) = &self.book.html.edit_url_template {
+            let file = shown.folder.join(path);
+            let file = file.strip_prefix(&self.book.root).unwrap_or(&file);
+            let file = file.to_string_lossy().replace('\\', "/");
+            html = html.replace(EDIT, &template.replace("{path}", &file));
+        }
+        html
+    }
+
+    /// Where a language's pages stand below the top, as in `it/`; English is the top.
+    fn folder(&self, language: &Language) -> String {
+        if language.tag == self.book.source().tag {
+            String::new()
+        } else {
+            format!("{}/", language.tag)
+        }
+    }
+
+    /// The public address, else the origin that serves the pages.
+    fn base(&self) -> Option<&str> {
+        let origin = self.live.map(|live| live.origin.as_str());
+        self.book.html.site_url.as_deref().or(origin)
+    }
+
+    /// The languages that have this page.
+    fn having(&self, url: &str) -> impl Iterator<Item = &'a Language> {
+        let path = Path::new(url).with_extension("md");
+        self.states.iter().filter_map(move |(language, states)| {
+            let state = states.iter().find(|(other, _)| *other == path);
+            let has = state.is_none_or(|(_, state)| *state != State::Missing);
+            has.then_some(*language)
+        })
+    }
+
+    fn head(&self, url: &str, top: &str, shown: &Language) -> String {
+        let mut head = String::new();
+        let short = url.strip_suffix("index.html").unwrap_or(url);
+        let (base, page) = match self.base() {
+            Some(base) => (base, short),
+            None => (top, url),
+        };
+        if self.base().is_some() {
+            let folder = self.folder(shown);
+            head +=
+                &format!("<link rel=\"canonical\" href=\"{base}{folder}{page}\">\n");
+        }
+        for language in self.having(url) {
+            let (tag, folder) = (&language.tag, self.folder(language));
+            head += &format!(
+                "<link rel=\"alternate\" hreflang=\"{tag}\" href=\"{base}{folder}{page}\">\n"
+            );
+        }
+        head += &format!(
+            "<link rel=\"alternate\" hreflang=\"x-default\" href=\"{base}{page}\">\n"
+        );
+        if let Some(live) = self.live {
+            let build = &live.build;
+            head += &format!(
+                "<meta name=\"live\" content=\"{top}live/\">\n\
+                 <script type=\"module\" src=\"{top}{RELOAD}\" data-build=\"{build}\" \
+                 id=\"reload\"></script>\n"
+            );
+        }
+        head
+    }
+
+    /// A link to this page in every language, and which one this is.
+    fn picker(&self, url: &str, top: &str, language: &Language) -> String {
+        let entry = |other: &Language| {
+            let (tag, name) = (&other.tag, escape(&other.settings.name));
+            let href = format!("{top}{}{url}", self.folder(other));
+            let current = if other.tag == language.tag {
+                " aria-current=\"true\""
+            } else {
+                ""
+            };
+            format!(
+                "<li><a href=\"{href}\" lang=\"{tag}\" hreflang=\"{tag}\"{current}>{name}</a></li>\n"
+            )
+        };
+        self.book.languages.iter().map(entry).collect()
+    }
+
+    /// One page for every address that does not exist, in all languages, because a static
+    /// host has one. It refers to nothing: it may be shown at any depth.
+    pub fn not_found(&self) -> Result<String> {
+        let file = self.book.theme().join("404.html");
+        let template = fs::read_to_string(&file).context("theme/404.html")?;
+        let (before, rest) =
+            template.split_once("<!-- language -->").context("404.html")?;
+        let (section, after) =
+            rest.split_once("<!-- /language -->").context("404.html")?;
+        let base = self.base().unwrap_or("/");
+        let sections = self.book.languages.iter().map(|language| {
+            translate(section, language)
+                .replace("{lang}", &language.tag)
+                .replace("{title}", &escape(&language.settings.title))
+                .replace("{home}", &format!("{base}{}", self.folder(language)))
+        });
+        Ok(format!("{before}{}{after}", sections.collect::<String>()))
+    }
+}
+
+/// Removes the files of stock mdBook's theme that no page of this theme uses.
+pub fn prune(out: &Path) -> Result<()> {
+    let (mut texts, mut unused) = (Vec::new(), Vec::new());
+    for file in files(out)? {
+        if file.ends_with("toc.html") {
+            fs::remove_file(file)?;
+            continue;
+        }
+        let kind = file.extension().and_then(|extension| extension.to_str());
+        if matches!(kind, Some("html" | "js" | "css")) {
+            texts.push(fs::read_to_string(&file)?);
+        }
+        if matches!(kind, Some("js" | "css")) {
+            unused.push(file);
+        }
+    }
+    for file in unused {
+        let name =
+            file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if !texts.iter().any(|text| text.contains(name)) {
+            fs::remove_file(file)?;
+        }
+    }
+    Ok(())
+}
+
+/// Every file below a folder.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,53 @@
+//! The links and ids of an HTML page.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use html5ever::tendril::StrTendril;
+use html5ever::tokenizer::{
+    BufferQueue, Tag, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
+};
+
+/// What one page links to, and what can be linked to in it.
+#[derive(Default)]
+pub struct Page {
+    pub links: Vec<Link>,
+    pub ids: BTreeSet<String>,
+}
+
+pub struct Link {
+    /// As written in the page.
+    pub url: String,
+}
+
+#[derive(Default)]
+struct Sink(RefCell<Page>);
+
+impl TokenSink for Sink {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+        if let Token::TagToken(Tag { attrs, .. }) = token {
+            let mut page = self.0.borrow_mut();
+            for attribute in attrs {
+                let value = attribute.value.to_string();
+                match &*attribute.name.local {
+                    "id" => drop(page.ids.insert(value)),
+                    "href" | "src" => page.links.push(Link { url: value }),
+                    _ => {}
+                }
+            }
+        }
+        TokenSinkResult::Continue
+    }
+}
+
+pub fn read(html: &str) -> Page {
+    let input = BufferQueue::default();
+    input.push_back(StrTendril::from(html));
+    let tokenizer = Tokenizer::new(Sink::default(), TokenizerOpts::default());
+    // Scripts are not run, so the tokenizer never stops before the end.
+    drop(tokenizer.feed(&input));
+    tokenizer.end();
+    tokenizer.sink.0.into_inner()
+}

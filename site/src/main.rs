@@ -1,0 +1,99 @@
+//! `cargo book`: builds every language of the book, serves it with its programs live,
+//! checks it, and helps translators. `cargo book --help` lists the commands.
+
+mod book;
+mod check;
+mod finish;
+mod links;
+mod page;
+mod programs;
+mod recording;
+mod serve;
+mod translate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use book::Book;
+
+/// Server-Sent Events in Rust: without a command, builds the book in every language,
+/// serves it with its programs live, and reloads open pages when a source file changes.
+///
+/// BOOK_ADDR is the address to serve on (default 127.0.0.1:3000; port 0 = any free one).
+#[derive(Parser)]
+#[command(name = "cargo book", bin_name = "cargo book")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build every language as static files for any web server
+    Build {
+        /// Where to write; an earlier build there is replaced
+        #[arg(long, default_value = "target/book")]
+        dest: PathBuf,
+    },
+    /// Find broken includes, links and translations; list missing and stale pages
+    Check {
+        /// A language whose missing or stale pages are errors (repeatable)
+        #[arg(long, value_name = "LANG")]
+        complete: Vec<String>,
+    },
+    /// Start the translation of a page, or show what changed in English since
+    Translate {
+        /// The language's tag, as in `it` or `pt-BR`; a new one gets its folder
+        lang: String,
+        /// The page's file name, as in `tick.md`
+        page: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    // What mdBook logs about includes, `check` says with file and line.
+    let quiet = Targets::new().with_default(LevelFilter::WARN).with_target(
+        "mdbook_driver::builtin_preprocessors::links",
+        LevelFilter::OFF,
+    );
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(log).with(quiet).init();
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Option<Command>) -> Result<ExitCode> {
+    let root = book::find_root()?;
+    match command {
+        None => serve::run(&root)?,
+        Some(Command::Build { dest }) => {
+            let book = Book::load(&root)?;
+            let problems = check::sources(&book)?;
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            println!("{}", book.build(&dest, None)?);
+            if !problems.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Some(Command::Check { complete }) => {
+            if !check::run(&Book::load(&root)?, &complete)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Some(Command::Translate { lang, page }) => {
+            translate::run(&Book::load(&root)?, &lang, &page)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

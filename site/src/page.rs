@@ -1,0 +1,136 @@
+//! What a page's source says: its headings, its includes, and which text it translates.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use lazy_regex::{Lazy, Regex, lazy_regex};
+use mdbook_markdown::pulldown_cmark::{Event, Tag};
+use mdbook_markdown::{MarkdownOptions, new_cmark_parser};
+use sha1::{Digest, Sha1};
+
+/// How a translated page stands to the English one.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum State {
+    /// It translates the English text as it is now.
+    Current,
+    /// It translates an older English text.
+    Stale,
+    /// There is none, or it is still the English text.
+    Missing,
+}
+
+/// A heading in Markdown.
+pub struct Heading {
+    /// 1 to 6.
+    pub level: usize,
+    /// Where it stands in the source, in bytes.
+    pub range: Range<usize>,
+    /// The id that the page itself gives, as in `## Title {#id}`.
+    pub id: Option<String>,
+}
+
+/// An `{{#include path:anchor}}` in Markdown.
+pub struct Include {
+    /// Counted from 1.
+    pub line: usize,
+    /// As written, so that two languages can be compared.
+    pub text: String,
+    pub file: PathBuf,
+    /// What follows the path, if anything does.
+    pub anchor: Option<String>,
+}
+
+/// The first line of a translation.
+static TRANSLATES: Lazy<Regex> =
+    lazy_regex!(r"\A<!-- translates: ([0-9a-f]{40}) -->\r?\n");
+/// What mdBook takes for an include, as in `{{#include file:anchor}}`.
+static INCLUDE: Lazy<Regex> =
+    lazy_regex!(r"(\\?)\{\{\s*#(\w+)\s+([^}\s:]+)(?::([^}\s]+))?\s*\}\}");
+
+/// The id that git gives to a file with this text.
+pub fn blob(text: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(format!("blob {}\0", text.len()));
+    hash.update(text);
+    format!("{:x}", hash.finalize())
+}
+
+/// The first line of the translation of this English text.
+pub fn translates(english: &str) -> String {
+    format!("<!-- translates: {} -->\n", blob(english))
+}
+
+/// Splits a translated page into the blob id of the English text and its own text.
+pub fn split(text: &str) -> Option<(&str, &str)> {
+    let first = TRANSLATES.captures(text)?;
+    let (line, id) = (first.get(0)?, first.get(1)?);
+    Some((id.as_str(), &text[line.end()..]))
+}
+
+/// How the translation stands to the English text; `None` where there is no file.
+pub fn state(english: &str, translation: Option<&str>) -> State {
+    match translation.map(|text| (text, split(text))) {
+        None => State::Missing,
+        Some((_, Some((_, own)))) if own == english => State::Missing,
+        Some((_, Some((id, _)))) if id == blob(english) => State::Current,
+        Some(_) => State::Stale,
+    }
+}
+
+/// Reads a file that need not be there.
+pub fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some).with_context(|| path.display().to_string()),
+    }
+}
+
+/// The line, counted from 1, on which this byte stands.
+pub fn line(text: &str, byte: usize) -> usize {
+    text[..byte].matches('\n').count() + 1
+}
+
+pub fn headings(text: &str) -> Vec<Heading> {
+    new_cmark_parser(text, &MarkdownOptions::default())
+        .into_offset_iter()
+        .filter_map(|(event, range)| match event {
+            Event::Start(Tag::Heading { level, id, .. }) => {
+                let id = id.map(|id| id.to_string());
+                Some(Heading { level: level as usize, range, id })
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Gives the headings these ids, in order: links and anchors are the same in every
+/// language.
+pub fn with_ids(text: &str, ids: &[String]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (heading, id) in headings(text).iter().zip(ids) {
+        let lines = &text[heading.range.clone()];
+        let end = heading.range.start + lines.find('\n').unwrap_or(lines.len());
+        out.push_str(text[copied..end].trim_end_matches('\r'));
+        out.push_str(&format!(" {{#{id}}}"));
+        copied = end;
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+/// Every include, but for those behind a backslash, which mdBook shows as they are.
+pub fn includes(text: &str) -> Vec<Include> {
+    INCLUDE
+        .captures_iter(text)
+        .filter(|found| &found[1] != "\\" && found[2].ends_with("include"))
+        .map(|found| Include {
+            line: line(text, found.get(0).map_or(0, |all| all.start())),
+            text: found[0].to_string(),
+            file: PathBuf::from(&found[3]),
+            anchor: found.get(4).map(|anchor| anchor.as_str().to_string()),
+        })
+        .collect()
+}

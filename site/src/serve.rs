@@ -1,0 +1,168 @@
+//! `cargo book`: serves the book with its programs, builds it again when a source
+//! changes, and tells open pages through Server-Sent Events.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use notify_debouncer_full::notify::RecursiveMode;
+use notify_debouncer_full::{DebounceEventResult, new_debouncer};
+use salvo::catcher::Catcher;
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::http::HeaderValue;
+use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use salvo::prelude::*;
+use salvo::serve_static::StaticDir;
+use salvo::sse::{SseEvent, SseKeepAlive};
+use salvo_compression::Compression;
+use tokio::sync::watch;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::WatchStream;
+
+use crate::book::{Book, Live};
+use crate::{check, programs};
+
+/// Where the served pages are built; `cargo book build` writes elsewhere.
+const DEST: &str = "target/book-served";
+/// An editor that saves writes several times within this.
+const SETTLE: Duration = Duration::from_millis(150);
+/// What the pages are made of.
+const SOURCES: [&str; 4] = ["src", "theme", "examples", "book.toml"];
+
+#[tokio::main]
+pub async fn run(root: &Path) -> Result<()> {
+    let addr = env::var("BOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let listener =
+        tokio::net::TcpListener::bind(&addr).await.with_context(|| {
+            format!("cannot listen on {addr}; try BOOK_ADDR=127.0.0.1:0")
+        })?;
+    let addr = listener.local_addr()?;
+
+    let (builds, _) = watch::channel(String::new());
+    build(root, addr, &builds)?;
+    let _watching = watch_sources(root.to_path_buf(), addr, builds.clone())?;
+    let acceptor = TcpAcceptor::try_from(listener)?;
+    println!("listening on http://{addr}");
+    let service = Service::new(router(root, builds));
+    let service =
+        service.catcher(Catcher::default().hoop(NotFound(root.to_path_buf())));
+    Ok(Server::new(acceptor).try_serve(service).await?)
+}
+
+fn router(root: &Path, builds: watch::Sender<String>) -> Router {
+    let pages = || StaticDir::new(root.join(DEST)).defaults("index.html");
+    Router::new()
+        .push(programs::router())
+        .push(Router::with_path("live/reload").get(Reload(builds)))
+        .push(Router::with_path("live/reload.js").get(reload_script))
+        .push(
+            Router::with_path("{**path}")
+                .hoop(cache)
+                .hoop(Compression::new().min_length(512))
+                .get(pages())
+                .head(pages()),
+        )
+}
+
+/// Builds for this address; sources with errors leave the last good build in place.
+fn build(
+    root: &Path,
+    addr: SocketAddr,
+    builds: &watch::Sender<String>,
+) -> Result<()> {
+    let book = Book::load(root)?;
+    let build =
+        SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().to_string();
+    let live = Live { origin: format!("http://{addr}/"), build: build.clone() };
+    println!("{}", book.build(Path::new(DEST), Some(&live))?);
+    for problem in check::sources(&book)? {
+        eprintln!("{problem}");
+    }
+    builds.send_replace(build);
+    Ok(())
+}
+
+/// Builds again when a source changes, for as long as the returned guard lives.
+fn watch_sources(
+    root: PathBuf,
+    addr: SocketAddr,
+    builds: watch::Sender<String>,
+) -> Result<impl Sized> {
+    let sources: Vec<_> = SOURCES.iter().map(|source| root.join(source)).collect();
+    let changed = move |events: DebounceEventResult| match events {
+        Err(errors) => eprintln!("error: cannot watch the sources: {errors:?}"),
+        // A build reads its sources, which is an event, too.
+        Ok(events) if events.iter().all(|event| event.kind.is_access()) => {}
+        Ok(_) => {
+            if let Err(error) = build(&root, addr, &builds) {
+                eprintln!("error: {error:#}");
+            }
+        }
+    };
+    let mut debouncer = new_debouncer(SETTLE, None, changed)?;
+    for source in &sources {
+        debouncer
+            .watch(source, RecursiveMode::Recursive)
+            .with_context(|| format!("cannot watch {}", source.display()))?;
+    }
+    Ok(debouncer)
+}
+
+/// The stream behind the reload: `data` names the build that is served now.
+struct Reload(watch::Sender<String>);
+
+#[handler]
+impl Reload {
+    async fn handle(&self, res: &mut Response) {
+        let builds = WatchStream::new(self.0.subscribe());
+        let events = builds.map(|build| {
+            Ok::<_, std::convert::Infallible>(
+                SseEvent::default().name("build").text(build),
+            )
+        });
+        res.headers_mut()
+            .insert("x-accel-buffering", HeaderValue::from_static("no"));
+        SseKeepAlive::new(events).stream(res);
+    }
+}
+
+#[handler]
+async fn reload_script(res: &mut Response) {
+    res.render(Text::Js(include_str!("reload.js")));
+}
+
+/// Files with a hash in their name never change; everything else is asked for again.
+#[handler]
+async fn cache(
+    req: &mut Request,
+    res: &mut Response,
+    depot: &mut Depot,
+    ctrl: &mut FlowCtrl,
+) {
+    let hashed = lazy_regex::regex_is_match!(r"-[0-9a-f]{8}\.", req.uri().path());
+    let value =
+        if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    ctrl.call_next(req, depot, res).await;
+    res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(value));
+}
+
+/// Shows the book's own page for an address that leads nowhere.
+struct NotFound(PathBuf);
+
+#[handler]
+impl NotFound {
+    async fn handle(&self, req: &Request, res: &mut Response, ctrl: &mut FlowCtrl) {
+        let under_live = req.uri().path().starts_with("/live/");
+        if res.status_code != Some(StatusCode::NOT_FOUND) || under_live {
+            return;
+        }
+        if let Ok(page) = fs::read_to_string(self.0.join(DEST).join("404.html")) {
+            let html = HeaderValue::from_static("text/html; charset=utf-8");
+            res.headers_mut().insert(CONTENT_TYPE, html);
+            res.body(page);
+            ctrl.skip_rest();
+        }
+    }
+}

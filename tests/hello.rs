@@ -1,0 +1,154 @@
+//! Chapter 1: what `hello` sends, to whom, and when it notices that nobody listens.
+
+use std::time::{Duration, Instant};
+
+use tests::{Program, root, until, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// `MAX_READERS` of the program.
+const PLACES: usize = 32;
+
+/// A connection that has sent these bytes.
+async fn connect(hello: &Program, request: &str) -> TcpStream {
+    let address = hello.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Reads until the text contains this.
+async fn read_to(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(end) {
+        text.push(within(end, stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn the_bytes_are_those_of_the_transcript() {
+    let hello = Program::start("hello").await;
+    hello.assert_transcript("hello", "/", 5).await;
+}
+
+#[tokio::test]
+async fn the_head_names_a_stream_and_no_length() {
+    let hello = Program::start("hello").await;
+    let mut reader = connect(&hello, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+    let head = read_to(&mut reader, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("\r\nContent-Type: text/event-stream\r\n"), "{head}");
+    assert!(head.contains("\r\nCache-Control: no-cache\r\n"), "{head}");
+    assert!(head.contains("\r\nX-Accel-Buffering: no\r\n"), "{head}");
+    assert!(!head.contains("Content-Length"), "{head}");
+    assert!(!head.contains("Transfer-Encoding"), "{head}");
+}
+
+#[tokio::test]
+async fn events_arrive_one_by_one() {
+    let hello = Program::start("hello").await;
+    let mut events = hello.events("/").await;
+    assert_eq!(events.data().await, "hello 1");
+    for n in 2..=3 {
+        let start = Instant::now();
+        assert_eq!(events.data().await, format!("hello {n}"));
+        assert!(start.elapsed() > Duration::from_millis(500), "a burst");
+    }
+}
+
+#[tokio::test]
+async fn two_readers_count_apart() {
+    let hello = Program::start("hello").await;
+    let mut ann = hello.events("/").await;
+    assert_eq!(ann.data().await, "hello 1");
+    assert_eq!(ann.data().await, "hello 2");
+    let mut bob = hello.events("/").await;
+    assert_eq!(bob.data().await, "hello 1");
+    assert_eq!(ann.data().await, "hello 3");
+    assert_eq!(bob.data().await, "hello 2");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_reader_that_left_is_noticed_by_writing() {
+    let hello = Program::start("hello").await;
+    let before = hello.sockets();
+    let mut reader = connect(&hello, "GET / HTTP/1.1\r\n\r\n").await;
+    read_to(&mut reader, "data: hello 1\n\n").await;
+    assert_eq!(hello.sockets(), before + 1);
+    drop(reader);
+    // The server sleeps until its next write: it has noticed nothing.
+    assert_eq!(hello.sockets(), before + 1);
+    assert_eq!(hello.stderr(), "");
+
+    until("the socket is closed", async || hello.sockets() == before).await;
+    until("a word on stderr", async || hello.stderr().ends_with('\n')).await;
+    let file = root().join("examples/hello/left.txt");
+    assert_eq!(hello.stderr(), std::fs::read_to_string(file).unwrap());
+}
+
+#[tokio::test]
+async fn the_reader_after_the_last_place_waits_for_one() {
+    let hello = Program::start("hello").await;
+    let mut readers = Vec::new();
+    for _ in 0..PLACES {
+        let mut reader = hello.events("/").await;
+        assert_eq!(reader.data().await, "hello 1");
+        readers.push(reader);
+    }
+    let mut late = connect(&hello, "GET / HTTP/1.1\r\n\r\n").await;
+    let waiting = tokio::time::timeout(Duration::from_secs(2), late.read_u8()).await;
+    assert!(waiting.is_err(), "the last reader was served: {waiting:?}");
+    readers.pop();
+    read_to(&mut late, "data: hello 1\n\n").await;
+}
+
+#[tokio::test]
+async fn half_a_request_gets_no_thread_for_ever() {
+    let hello = Program::start("hello").await;
+    let mut silent = Vec::new();
+    for _ in 0..PLACES {
+        silent.push(connect(&hello, "GET / HT").await);
+    }
+    assert_eq!(hello.events("/").await.data().await, "hello 1");
+}
+
+#[tokio::test]
+async fn a_request_without_end_gets_no_answer() {
+    let hello = Program::start("hello").await;
+    let mut reader = connect(&hello, "GET / HTTP/1.1\r\n").await;
+    let line = format!("X-Filler: {}\r\n", "x".repeat(1000));
+    let flood = async { while reader.write_all(line.as_bytes()).await.is_ok() {} };
+    within("the connection to be closed", flood).await;
+    until("a reason", async || hello.stderr().contains("too long")).await;
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_get_a_reason() {
+    let hello = Program::start("hello").await;
+    // More often than there are threads: each of them must survive an error.
+    for _ in 0..=PLACES {
+        let answer = hello.get("/nope").await;
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.text().await.unwrap(), "the only stream is at /\n");
+        let answer = hello.send(hello.request("POST", "/")).await;
+        assert_eq!(answer.status(), 405);
+        assert_eq!(answer.headers()["allow"], "GET");
+        assert_eq!(answer.text().await.unwrap(), "only GET is answered here\n");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_or_bad_address_is_one_clear_line() {
+    let hello = Program::start("hello").await;
+    let taken = hello.url.strip_prefix("http://").unwrap();
+    for addr in [taken, "banana", "127.0.0.1:99999"] {
+        let ended = Program::fail("hello", addr);
+        assert_eq!(ended.code, Some(1));
+        assert_eq!(ended.stdout, "");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains(addr), "{}", ended.stderr);
+        assert!(ended.stderr.contains("ADDR=127.0.0.1:0"), "{}", ended.stderr);
+    }
+}

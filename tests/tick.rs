@@ -1,0 +1,125 @@
+//! Chapter 2: what `tick` sends, to whom, and what it costs.
+
+use std::time::{Duration, Instant};
+
+use tests::{Program, until};
+
+#[tokio::test]
+async fn the_bytes_are_those_of_the_transcript() {
+    let tick = Program::start("tick").await;
+    tick.assert_transcript("tick", "/ticks", 5).await;
+}
+
+#[tokio::test]
+async fn the_head_names_a_stream_that_nobody_stores_or_buffers() {
+    let tick = Program::start("tick").await;
+    let answer = tick.get("/ticks").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    assert_eq!(answer.headers()["cache-control"], "no-cache");
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+}
+
+#[tokio::test]
+async fn events_arrive_one_by_one() {
+    let tick = Program::start("tick").await;
+    let start = Instant::now();
+    let mut events = tick.events("/ticks").await;
+    assert_eq!(events.data().await, "1");
+    assert!(start.elapsed() < Duration::from_millis(900), "the first one waits");
+    for n in 2..=3 {
+        let start = Instant::now();
+        assert_eq!(events.data().await, n.to_string());
+        assert!(start.elapsed() > Duration::from_millis(500), "a burst");
+    }
+}
+
+#[tokio::test]
+async fn two_readers_count_apart() {
+    let tick = Program::start("tick").await;
+    let mut ann = tick.events("/ticks").await;
+    assert_eq!(ann.data().await, "1");
+    assert_eq!(ann.data().await, "2");
+    let mut bob = tick.events("/ticks").await;
+    assert_eq!(bob.data().await, "1");
+    assert_eq!(ann.data().await, "3");
+    assert_eq!(bob.data().await, "2");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_reader_that_leaves_frees_its_stream() {
+    let tick = Program::start("tick").await;
+    let before = tick.sockets();
+    let mut readers = Vec::new();
+    for _ in 0..5 {
+        let mut reader = tick.events("/ticks").await;
+        assert_eq!(reader.data().await, "1");
+        readers.push(reader);
+    }
+    assert_eq!(tick.sockets(), before + 5);
+    drop(readers);
+    until("the sockets are closed", async || tick.sockets() == before).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_hundred_readers_need_no_more_threads() {
+    let tick = Program::start("tick").await;
+    let mut first = tick.events("/ticks").await;
+    first.data().await;
+    let threads = tick.threads();
+    let mut readers = Vec::new();
+    for _ in 0..100 {
+        let mut reader = tick.events("/ticks").await;
+        assert_eq!(reader.data().await, "1");
+        readers.push(reader);
+    }
+    assert_eq!(tick.threads(), threads);
+}
+
+#[tokio::test]
+async fn the_page_asks_for_a_relative_address() {
+    let tick = Program::start("tick").await;
+    let answer = tick.get("/").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(answer.text().await.unwrap().contains("new EventSource('ticks')"));
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_get_a_reason() {
+    let tick = Program::start("tick").await;
+    let forms =
+        [("text/html", "html"), ("application/json", "{"), ("text/plain", "code")];
+    for (accept, sign) in forms {
+        let ask = |method, path| tick.request(method, path).header("accept", accept);
+        let answer = tick.send(ask("GET", "/nope")).await;
+        assert_eq!(answer.status(), 404);
+        assert!(
+            answer.headers()["content-type"].to_str().unwrap().starts_with(accept)
+        );
+        let body = answer.text().await.unwrap();
+        assert!(body.contains(sign) && body.contains("not be found"), "{body}");
+
+        let answer = tick.send(ask("POST", "/ticks")).await;
+        assert_eq!(answer.status(), 405);
+        assert_eq!(answer.headers()["allow"], "GET");
+        let body = answer.text().await.unwrap();
+        assert!(body.contains(sign) && body.contains("not supported"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_or_bad_address_is_one_clear_line() {
+    let tick = Program::start("tick").await;
+    let taken = tick.url.strip_prefix("http://").unwrap();
+    for addr in [taken, "banana", "127.0.0.1:99999"] {
+        let ended = Program::fail("tick", addr);
+        assert_eq!(ended.code, Some(1));
+        assert_eq!(ended.stdout, "");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains(addr), "{}", ended.stderr);
+        assert!(ended.stderr.contains("ADDR=127.0.0.1:0"), "{}", ended.stderr);
+    }
+}

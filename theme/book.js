@@ -1,0 +1,94 @@
+// What the pages do with JavaScript: theme, copy buttons, keys, and the language picker
+// that keeps the place. Without it the book reads all the same.
+
+export const words = document.getElementById('words').dataset;
+const root = document.documentElement;
+
+// Theme: as the system, light, dark.
+const themes = ['', 'light', 'dark'];
+const themeButton = document.querySelector('.theme-button');
+function labelTheme() {
+  const name = { '': words.themeAuto, light: words.themeLight, dark: words.themeDark };
+  const label = name[root.dataset.theme ?? ''] ?? words.themeAuto;
+  themeButton.ariaLabel = label;
+  themeButton.title = label;
+}
+themeButton.addEventListener('click', () => {
+  const next = (themes.indexOf(root.dataset.theme ?? '') + 1) % themes.length;
+  root.dataset.theme = themes[next];
+  try { localStorage.setItem('theme', themes[next]); } catch { /* the choice lasts for this page */ }
+  labelTheme();
+});
+labelTheme();
+
+// A copy button for each code block, after the block in tab order.
+for (const code of document.querySelectorAll('pre > code:not(.result)')) {
+  if (!navigator.clipboard || code.closest('live-stream')) continue;
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'copy';
+  button.textContent = words.copy;
+  button.addEventListener('click', async () => {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = words.copied;
+    setTimeout(() => { button.textContent = words.copy; }, 2000);
+  });
+  code.parentElement.append(button);
+}
+
+// A wide block scrolls sideways; a keyboard can do so only where it can get focus.
+for (const wide of document.querySelectorAll('main pre > code, main .table-wrapper')) {
+  if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+}
+
+// The picker leads to the heading that is being read.
+for (const link of document.querySelectorAll('.languages a')) {
+  link.addEventListener('click', () => {
+    const read = [...document.querySelectorAll('main :is(h1, h2, h3, h4, h5, h6)[id]')]
+      .filter((heading) => heading.getBoundingClientRect().top < innerHeight / 3)
+      .at(-1);
+    if (read && scrollY > 0) link.hash = read.id;
+  });
+}
+const languages = document.querySelector('.languages');
+document.addEventListener('click', (event) => {
+  if (!languages.contains(event.target)) languages.open = false;
+});
+languages.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') languages.open = false;
+});
+
+// Left and right turn the page, `/` searches.
+document.addEventListener('keydown', (event) => {
+  const typing = event.target.closest?.('input, textarea, select, [contenteditable], pre, [role=tablist]');
+  if (typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (event.key === '/') {
+    event.preventDefault();
+    document.getElementById('search').showPopover();
+  }
+  const turn = { ArrowLeft: 'prev', ArrowRight: 'next' }[event.key];
+  if (turn) document.querySelector(`.turn a[rel=${turn}]`)?.click();
+});
+
+// The chapter in the contents is in view when they open.
+const contents = document.getElementById('contents');
+const here = contents.querySelector('[aria-current]');
+if (here && getComputedStyle(contents).position === 'sticky') {
+  contents.scrollTop = here.offsetTop - contents.clientHeight / 2;
+}
+
+// Highlighting is no part of reading: it waits until the browser is idle.
+const blocks = document.querySelectorAll('pre > code[class*=language-]');
+if (blocks.length) {
+  const highlight = async () => {
+    const script = document.createElement('script');
+    script.src = new URL('{{ resource "highlight.js" }}', import.meta.url);
+    await new Promise((resolve, reject) => {
+      script.onload = resolve;
+      script.onerror = reject;
+      document.head.append(script);
+    });
+    for (const code of blocks) hljs.highlightElement?.(code) ?? hljs.highlightBlock(code);
+  };
+  (window.requestIdleCallback ?? setTimeout)(highlight);
+}

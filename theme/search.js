@@ -1,0 +1,73 @@
+// Search over mdBook's index, which loads when the search opens for the first time.
+import { words } from '{{ resource "book.js" }}';
+
+const box = document.getElementById('search');
+const input = box.querySelector('input');
+const status = box.querySelector('[role=status]');
+const list = box.querySelector('ol');
+/** Results shown at most: more than fit on two screens help nobody. */
+const MOST = 20;
+/** Characters of text around the first word found. */
+const AROUND = 80;
+
+let index;
+
+function load(url) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    script.src = box.dataset.root + url;
+    script.onload = resolve;
+    script.onerror = reject;
+    document.head.append(script);
+  });
+}
+
+async function open() {
+  if (index) return;
+  window.search = {};
+  await load(box.dataset.engine);
+  await load(box.dataset.index);
+  index = elasticlunr.Index.load(window.search.index);
+}
+
+function teaser(body, terms) {
+  const text = body.toLowerCase();
+  const at = terms.map((term) => text.indexOf(term)).filter((found) => found >= 0);
+  const from = Math.max(0, Math.min(...at, text.length) - AROUND);
+  const cut = body.slice(from, from + 2 * AROUND);
+  return (from > 0 ? '…' : '') + cut + (from + cut.length < body.length ? '…' : '');
+}
+
+function show(query) {
+  const found = query ? index.search(query, window.search.search_options) : [];
+  const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
+  list.replaceChildren(...found.slice(0, MOST).map(({ ref, doc }) => {
+    const link = document.createElement('a');
+    link.href = box.dataset.root + window.search.doc_urls[ref];
+    link.textContent = doc.breadcrumbs;
+    const text = document.createElement('p');
+    text.textContent = teaser(doc.body, terms);
+    const entry = document.createElement('li');
+    entry.append(link, text);
+    return entry;
+  }));
+  status.textContent = query ? `${words.results}: ${found.length}` : '';
+}
+
+box.addEventListener('toggle', async (event) => {
+  if (event.newState !== 'open') return;
+  input.focus();
+  try {
+    await open();
+    show(input.value.trim());
+  } catch {
+    status.textContent = words.noSearch;
+  }
+});
+input.addEventListener('input', () => {
+  if (index) show(input.value.trim());
+});
+// A result on this very page: the box must not stay in front of it.
+list.addEventListener('click', (event) => {
+  if (event.target.closest('a')) box.hidePopover();
+});
