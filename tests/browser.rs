@@ -1,1 +1,369 @@
+//! What a real browser does: with the programs, with the book, and with EventSource. Run
+//! these with `cargo test -p tests --test browser -- --ignored`.
 
+use std::convert::Infallible;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::http::HeaderValue;
+use salvo::prelude::*;
+use salvo::serve_static::StaticDir;
+use salvo::sse::{self, SseEvent};
+use tests::{Browser, Program, copy_book, root, run_book};
+use tokio_stream::wrappers::IntervalStream;
+use tokio_stream::{StreamExt, pending};
+
+/// Bytes that chapter 2 may transfer, as they travel: compressed, with their heads.
+const MAX_TRANSFER: u64 = 150_000;
+/// How long a test watches something that must not happen.
+const WATCH: Duration = Duration::from_millis(1500);
+
+/// Serves an experiment on a port of its own, and says where.
+async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
+    tokio::spawn(server.serve(router));
+    url
+}
+
+#[handler]
+async fn count_page() -> Text<&'static str> {
+    Text::Html(include_str!("pages/count.html"))
+}
+
+/// A body that is sent as it is, as an event stream, and then ends.
+fn finite(res: &mut Response, body: &'static str) {
+    let kind = HeaderValue::from_static("text/event-stream");
+    res.headers_mut().insert("content-type", kind);
+    res.body(body);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_tick_page_counts() {
+    let mut tick = Program::start("tick").await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", tick.url)).await;
+    let number = "Number(document.querySelector('#number').textContent)";
+    browser.until(&format!("{number} >= 1")).await;
+    browser.until(&format!("{number} >= 3")).await;
+
+    let addr = tick.url.strip_prefix("http://").unwrap().to_string();
+    tick.stop();
+    browser
+        .until(
+            "document.querySelector('[role=status]').textContent.includes('lost')",
+        )
+        .await;
+    let _tick = Program::start_at("tick", &addr).await;
+    browser
+        .until("document.querySelector('[role=status]').textContent == 'connected'")
+        .await;
+    browser.until(&format!("{number} >= 1")).await;
+}
+
+// ANCHOR: named
+fn named(n: u64) -> SseEvent {
+    SseEvent::default().name("tick").text(n.to_string())
+}
+// ANCHOR_END: named
+
+#[handler]
+async fn named_ticks(res: &mut Response) {
+    let mut n = 0;
+    let period = tokio::time::interval(Duration::from_millis(50));
+    let events = IntervalStream::new(period).map(move |_| {
+        n += 1;
+        Ok::<_, Infallible>(named(n))
+    });
+    sse::stream(res, events);
+}
+
+#[handler]
+async fn named_page() -> Text<&'static str> {
+    Text::Html(include_str!("pages/named.html"))
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn named_events_do_not_reach_onmessage() {
+    let router = Router::new()
+        .get(named_page)
+        .push(Router::with_path("ticks").get(named_ticks));
+    let browser = Browser::start().await;
+    browser.open(&serve(router).await).await;
+    browser
+        .until("Number(document.querySelector('#number').textContent) >= 10")
+        .await;
+    assert_eq!(browser.eval("unnamed").await, 0);
+}
+
+#[handler]
+async fn unfinished(res: &mut Response) {
+    finite(res, "data: one\n\ndata: two\n");
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn an_event_without_its_empty_line_never_arrives() {
+    let router = Router::new()
+        .get(count_page)
+        .push(Router::with_path("stream").get(unfinished));
+    let browser = Browser::start().await;
+    browser.open(&serve(router).await).await;
+    browser.eval("(window.source = listen('stream')) && null").await;
+    // The end of the stream is the error; what had no empty line until then is dropped.
+    browser.until("errors >= 1 && messages == 1").await;
+    browser.eval("source.close()").await;
+    assert_eq!(browser.eval("messages == errors").await, true);
+}
+
+#[handler]
+async fn asks_for_more(req: &Request, res: &mut Response) {
+    match req.headers().get("last-event-id").map(HeaderValue::as_bytes) {
+        None => finite(res, "retry: 10\nid: seven\ndata: one\n\n"),
+        Some(b"seven") => finite(res, "id: eight\ndata: two\n\n"),
+        // 204 tells EventSource not to come back.
+        Some(_) => drop(res.status_code(StatusCode::NO_CONTENT)),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn eventsource_reconnects_with_the_last_event_id() {
+    let router = Router::new()
+        .get(count_page)
+        .push(Router::with_path("stream").get(asks_for_more));
+    let browser = Browser::start().await;
+    browser.open(&serve(router).await).await;
+    browser.eval("(window.source = listen('stream')) && null").await;
+    browser.until("source.readyState == EventSource.CLOSED").await;
+    assert_eq!(browser.eval("messages").await, 2);
+}
+
+#[handler]
+async fn silent(res: &mut Response) {
+    sse::stream(res, pending::<Result<SseEvent, Infallible>>());
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_seventh_stream_waits() {
+    let router =
+        Router::new().get(count_page).push(Router::with_path("stream").get(silent));
+    let browser = Browser::start().await;
+    browser.open(&serve(router).await).await;
+    browser
+        .eval(
+            "(window.all = Array.from({length: 7}, () => listen('stream'))) && null",
+        )
+        .await;
+    browser.until("opened == 6").await;
+    browser.never("opened > 6", WATCH).await;
+    browser
+        .eval("all.find((one) => one.readyState == EventSource.OPEN).close()")
+        .await;
+    browser.until("opened == 7").await;
+}
+
+/// What the panel shows, as JavaScript.
+const STATE: &str = "document.querySelector('live-stream').dataset.state";
+const EVENTS: &str = "document.querySelectorAll('live-stream li').length";
+const FIRST: &str = "document.querySelector('live-stream li code')?.textContent";
+const TOGGLE: &str = "document.querySelector('live-stream .toggle').click()";
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_connects_stops_and_starts_again() {
+    let book = Program::serve_book(&root()).await;
+    let browser = Browser::start().await;
+    for (page, live, stopped) in
+        [("tick.html", "live", "stopped"), ("it/tick.html", "in diretta", "fermato")]
+    {
+        browser.open(&format!("{}/{page}", book.url)).await;
+        browser.until(&format!("{STATE} == 'live' && {EVENTS} >= 2")).await;
+        let state = "document.querySelector('live-stream .state').textContent";
+        assert_eq!(browser.eval(state).await, live);
+        assert_eq!(browser.eval(FIRST).await, "1");
+        let bytes = "document.querySelector('live-stream .bytes pre').textContent";
+        browser
+            .until(&format!("{bytes}.startsWith('data: 1\\\\n\\n\\\\n\\n')"))
+            .await;
+
+        browser.eval(TOGGLE).await;
+        assert_eq!(browser.eval(state).await, stopped);
+        let events = browser.eval(EVENTS).await;
+        browser.never(&format!("{EVENTS} != {events}"), WATCH).await;
+
+        browser.eval(TOGGLE).await;
+        browser.until(&format!("{STATE} == 'live' && {EVENTS} >= 2")).await;
+        assert_eq!(browser.eval(FIRST).await, "1");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_closes_out_of_sight_and_comes_back() {
+    let book = Program::serve_book(&root()).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    browser.eval("scrollTo(0, document.body.scrollHeight)").await;
+    browser.until(&format!("{STATE} == 'paused'")).await;
+    browser.eval("scrollTo(0, 0)").await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_replays_when_the_server_has_gone() {
+    let mut book = Program::serve_book(&root()).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    book.stop();
+    browser.until(&format!("{STATE} == 'lost'")).await;
+    browser.eval(TOGGLE).await;
+    browser.until(&format!("{STATE} == 'recorded' && {EVENTS} >= 1")).await;
+    browser.until("!document.querySelector('live-stream .why').hidden").await;
+}
+
+/// Serves static files below a path, as a static host does.
+async fn static_host(folder: &Path, below: &str) -> String {
+    let files = StaticDir::new(folder.to_path_buf()).defaults("index.html");
+    let path = format!("{below}/{{**path}}");
+    format!("{}/{below}", serve(Router::with_path(path).get(files)).await)
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_static_host_replays_the_recording_at_its_pace() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("book");
+    let built = run_book(&root(), &["build", "--dest", out.to_str().unwrap()]);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+    let host = static_host(&out, "some/where").await;
+
+    let browser = Browser::start().await;
+    for page in ["hello.html", "it/tick.html"] {
+        browser.open(&format!("{host}/{page}")).await;
+        browser.until(&format!("{STATE} == 'recorded' && {EVENTS} == 2")).await;
+        browser.until(&format!("{STATE} == 'recordedEnd' && {EVENTS} == 5")).await;
+        // The recording holds five events in four seconds.
+        let last =
+            "document.querySelector('live-stream li:last-child time').textContent";
+        let last = browser.eval(last).await;
+        assert!(last.as_str().unwrap().starts_with('4'), "{last}");
+        // Every file came, although the book is not at the top of the host.
+        let failed = "performance.getEntriesByType('resource')\
+                      .filter((entry) => entry.responseStatus >= 400).length";
+        assert_eq!(browser.eval(failed).await, 0);
+        browser.eval(TOGGLE).await;
+        browser.until(&format!("{STATE} == 'recorded'")).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn chapter_2_is_light_and_asks_nobody_else() {
+    let book = Program::serve_book(&root()).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until("!!window.hljs && document.readyState == 'complete'").await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    let entries = "[...performance.getEntriesByType('resource'), performance.getEntriesByType('navigation')[0]]";
+    let foreign = format!(
+        "{entries}.filter((one) => !one.name.startsWith(location.origin)).length"
+    );
+    assert_eq!(browser.eval(&foreign).await, 0);
+    let size = format!("{entries}.reduce((sum, one) => sum + one.transferSize, 0)");
+    let size = browser.eval(&size).await.as_u64().unwrap();
+    println!("chapter 2 transfers {size} bytes");
+    assert!((20_000..=MAX_TRANSFER).contains(&size), "{size} bytes");
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_picker_keeps_the_page_and_the_heading() {
+    let book = Program::serve_book(&root()).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.eval("document.getElementById('named-events').scrollIntoView()").await;
+    browser.eval("document.querySelector('.languages a[lang=it]').click()").await;
+    browser.until("document.documentElement.lang == 'it'").await;
+    assert_eq!(browser.eval("location.pathname").await, "/it/tick.html");
+    assert_eq!(browser.eval("location.hash").await, "#named-events");
+    let top = "document.getElementById('named-events').getBoundingClientRect().top";
+    browser.until(&format!("{top} >= 0 && {top} < innerHeight / 2")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_search_finds_in_the_language_of_the_page() {
+    let book = Program::serve_book(&root()).await;
+    let browser = Browser::start().await;
+    for (page, word) in
+        [("index.html", "heartbeat"), ("it/index.html", "contropressione")]
+    {
+        browser.open(&format!("{}/{page}", book.url)).await;
+        browser.until("document.readyState == 'complete'").await;
+        browser.eval("document.getElementById('search').showPopover()").await;
+        let input = "document.querySelector('#search input')";
+        browser.until(&format!("document.activeElement == {input}")).await;
+        let ask = format!(
+            "({input}.value = '{word}', {input}.dispatchEvent(new Event('input')))"
+        );
+        browser.until("!!window.search?.index").await;
+        browser.eval(&ask).await;
+        browser.until("document.querySelectorAll('#search li').length > 0").await;
+        let found = "document.querySelector('#search li').textContent.toLowerCase()";
+        browser.until(&format!("{found}.includes('{word}')")).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn all_tabs_share_one_reload_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_book(folder.path());
+    let book = Program::serve_book(folder.path()).await;
+    let browser = Browser::start().await;
+    let url = format!("{}/glossary.html", book.url);
+    // With a stream each, the seventh tab would wait for ever.
+    let mut tabs = Vec::new();
+    for _ in 0..8 {
+        tabs.push(browser.new_tab().await);
+        browser.open(&url).await;
+        browser.eval("window.old = true").await;
+    }
+    let page = folder.path().join("src/en/glossary.md");
+    let text = fs::read_to_string(&page).unwrap();
+    fs::write(&page, text.replace("# Glossary", "# Glossary, changed")).unwrap();
+    for tab in tabs {
+        browser.to_tab(tab).await;
+        browser
+            .until("window.old == undefined && document.readyState == 'complete'")
+            .await;
+        let title = "document.querySelector('h1').textContent";
+        assert_eq!(browser.eval(title).await, "Glossary, changed");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn no_page_is_wider_than_a_phone() {
+    let book = Program::serve_book(&root()).await;
+    let browser = Browser::start().await;
+    browser.resize(360, 800).await;
+    for language in ["", "it/"] {
+        for page in ["index", "hello", "tick", "choosing", "glossary", "print"] {
+            browser.open(&format!("{}/{language}{page}.html", book.url)).await;
+            browser.until("document.readyState == 'complete'").await;
+            let wide = "document.documentElement.scrollWidth - innerWidth";
+            assert_eq!(browser.eval(wide).await, 0, "{language}{page}");
+        }
+    }
+}

@@ -3,9 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use serde_json::Value;
-use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
+use serde_json::{Value, json};
+use thirtyfour::{
+    ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle,
+};
 
 use crate::{until, within};
 
@@ -59,6 +62,33 @@ impl Browser {
         let script = format!("return ({expression})");
         let value = within(expression, self.driver.execute(script, vec![])).await;
         value.unwrap_or_else(|error| panic!("{expression}: {error}")).json().clone()
+    }
+
+    /// Watches for this long that an expression does not become true in the page.
+    pub async fn never(&self, expression: &str, watch: Duration) {
+        let becomes = self.until(expression);
+        let became = tokio::time::timeout(watch, becomes).await;
+        assert!(became.is_err(), "became true: {expression}");
+    }
+
+    /// Opens a tab, and goes to it.
+    pub async fn new_tab(&self) -> WindowHandle {
+        let tab = within("a tab", self.driver.new_tab()).await.unwrap();
+        self.to_tab(tab.clone()).await;
+        tab
+    }
+
+    pub async fn to_tab(&self, tab: WindowHandle) {
+        within("a tab", self.driver.switch_to_window(tab)).await.unwrap();
+    }
+
+    /// Sets the size of the page, in CSS pixels.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true,
+        });
+        let set = "Emulation.setDeviceMetricsOverride";
+        within(set, self.driver.cdp().send_raw(set, size)).await.unwrap();
     }
 
     /// Waits until an expression is true in the page.

@@ -85,8 +85,12 @@ pub struct Ended {
 impl Program {
     /// Starts an example, and returns when it says that it listens.
     pub async fn start(name: &str) -> Self {
+        Self::start_at(name, "127.0.0.1:0").await
+    }
+
+    pub async fn start_at(name: &str, addr: &str) -> Self {
         let mut command = Command::new(binary(name, "example", name));
-        Self::spawn(command.env("ADDR", "127.0.0.1:0")).await
+        Self::spawn(command.env("ADDR", addr)).await
     }
 
     /// Starts an example that is expected to give up at once.
@@ -197,6 +201,24 @@ impl Program {
         assert_eq!(texts(&lines), texts(&recorded), "RECORD=1 records it anew");
     }
 
+    /// Whether the events of a stream arrive when they happen: each in the second that is
+    /// its own, and not together in a burst. On a busy machine one look may come late, so
+    /// there are several; a program that collects events fails them all.
+    pub async fn assert_one_a_second(&self, path: &str) {
+        until("one event in each second", async || {
+            let start = Instant::now();
+            let mut events = self.events(path).await;
+            for second in 0..3 {
+                events.data().await;
+                if start.elapsed().as_secs() != second {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
     /// Ends the process before the test is over.
     pub fn stop(&mut self) {
         self.child.kill().unwrap();
@@ -242,6 +264,28 @@ pub fn book(folder: &Path) -> Command {
 /// Runs `cargo book` with these arguments to its end.
 pub fn run_book(folder: &Path, arguments: &[&str]) -> Ended {
     ended(book(folder).args(arguments).output().unwrap())
+}
+
+/// Copies what the book is made of, for a test that changes it.
+pub fn copy_book(to: &Path) {
+    for name in ["src", "theme", "examples", "tests/pages"] {
+        copy(&root().join(name), &to.join(name));
+    }
+    for name in ["book.toml", "tests/browser.rs"] {
+        fs::copy(root().join(name), to.join(name)).unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(path, to).unwrap();
+        }
+    }
 }
 
 fn ended(output: std::process::Output) -> Ended {

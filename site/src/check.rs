@@ -1,7 +1,7 @@
 //! Finds what mdBook passes over in silence: includes and links that lead nowhere, and
 //! translations that differ from the English page in more than their language.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::{fmt, fs};
 
@@ -9,11 +9,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::book::{Book, Language};
 use crate::finish;
-use crate::links::{self, Link};
+use crate::links;
 use crate::page::{self, State};
 use crate::programs;
 
 /// Something to mend, and where.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     file: PathBuf,
     line: usize,
@@ -277,30 +278,43 @@ fn built(book: &Book) -> Result<Vec<Problem>> {
         let html = if is_page { fs::read_to_string(&file)? } else { String::new() };
         pages.insert(file.strip_prefix(&out)?.to_path_buf(), links::read(&html));
     }
-    let mut broken = BTreeMap::new();
+    let mut broken = Vec::new();
     for (path, page) in &pages {
         // Served at any depth, so its links are absolute; print.html repeats the pages.
         if path == Path::new("404.html") || path.ends_with("print.html") {
             continue;
         }
-        for link in &page.links {
-            if let Some(message) = follow(&pages, path, link) {
-                let (file, line) = place(book, path, link)?;
-                broken.insert((file, line, message), ());
+        for url in &page.links {
+            if let Some(message) = follow(&pages, path, url) {
+                broken.push((url, path, message));
+            }
+        }
+        for stream in &page.streams {
+            if !is_program(stream) {
+                broken.push((stream, path, format!("no program serves {stream}")));
             }
         }
     }
-    let problem = |((file, line, message), ())| Problem { file, line, message };
-    Ok(broken.into_iter().map(problem).collect())
+    // A page that two languages show has its broken links once.
+    let mut problems = BTreeSet::new();
+    for (url, path, message) in broken {
+        let (file, line) = place(book, path, url)?;
+        problems.insert(Problem { file, line, message });
+    }
+    Ok(problems.into_iter().collect())
+}
+
+/// Whether this, below `live/`, belongs to a program that is mounted there.
+fn is_program(path: &str) -> bool {
+    programs::NAMES.iter().any(|name| path.split('/').next() == Some(name))
 }
 
 /// Why a link leads nowhere, if it does.
 fn follow(
     pages: &HashMap<PathBuf, links::Page>,
     path: &Path,
-    link: &Link,
+    url: &str,
 ) -> Option<String> {
-    let url = &link.url;
     if url.contains("://") || url.starts_with("mailto:") || url.starts_with("data:")
     {
         return None;
@@ -316,8 +330,8 @@ fn follow(
         let target = target.split('?').next().unwrap_or(target);
         normal(&path.parent().unwrap_or(path).join(target))
     };
-    let live = to.strip_prefix("live").ok().and_then(|rest| rest.iter().next());
-    if live.is_some_and(|name| programs::NAMES.iter().any(|known| name == *known)) {
+    if to.strip_prefix("live").is_ok_and(|path| is_program(&path.to_string_lossy()))
+    {
         return None;
     }
     if target.ends_with('/') || to.as_os_str().is_empty() {
@@ -346,7 +360,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 /// The source file and line of a link in a built page.
-fn place(book: &Book, built: &Path, link: &Link) -> Result<(PathBuf, usize)> {
+fn place(book: &Book, built: &Path, url: &str) -> Result<(PathBuf, usize)> {
     let source = book.source();
     let folder = built.iter().next().and_then(|name| name.to_str());
     let language = book
@@ -364,9 +378,9 @@ fn place(book: &Book, built: &Path, link: &Link) -> Result<(PathBuf, usize)> {
         file.strip_prefix(&book.root).context("a page of the book")?.to_path_buf();
     let text = page::read(&file)?.unwrap_or_default();
     // Markdown names pages by their sources.
-    let written = [link.url.replace(".html", ".md"), link.url.clone()];
-    let at = written
-        .iter()
-        .find_map(|url| text.find(&format!("({url}")).or(text.find(url)));
+    let written = [url.replace(".html", ".md"), url.to_string()];
+    let find =
+        |url: &String| text.find(&format!("({url}")).or_else(|| text.find(url));
+    let at = written.iter().find_map(find);
     Ok((shown, at.map_or(1, |at| page::line(&text, at))))
 }

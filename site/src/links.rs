@@ -11,13 +11,11 @@ use html5ever::tokenizer::{
 /// What one page links to, and what can be linked to in it.
 #[derive(Default)]
 pub struct Page {
-    pub links: Vec<Link>,
+    /// Addresses, as written.
+    pub links: Vec<String>,
+    /// What panels connect to, as in `tick/ticks`.
+    pub streams: Vec<String>,
     pub ids: BTreeSet<String>,
-}
-
-pub struct Link {
-    /// As written in the page.
-    pub url: String,
 }
 
 #[derive(Default)]
@@ -27,13 +25,14 @@ impl TokenSink for Sink {
     type Handle = ();
 
     fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
-        if let Token::TagToken(Tag { attrs, .. }) = token {
+        if let Token::TagToken(Tag { name, attrs, .. }) = token {
             let mut page = self.0.borrow_mut();
             for attribute in attrs {
                 let value = attribute.value.to_string();
                 match &*attribute.name.local {
                     "id" => drop(page.ids.insert(value)),
-                    "href" | "src" => page.links.push(Link { url: value }),
+                    "src" if &*name == "live-stream" => page.streams.push(value),
+                    "href" | "src" => page.links.push(value),
                     _ => {}
                 }
             }
