@@ -11,7 +11,7 @@ use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use salvo::serve_static::StaticDir;
 use salvo::sse::{self, SseEvent};
-use tests::{Browser, Program, copy_book, root, run_book};
+use tests::{Browser, Program, root, run_book};
 use tokio_stream::wrappers::IntervalStream;
 use tokio_stream::{StreamExt, pending};
 
@@ -178,7 +178,7 @@ const TOGGLE: &str = "document.querySelector('live-stream .toggle').click()";
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_panel_connects_stops_and_starts_again() {
-    let book = Program::serve_book(&root()).await;
+    let book = Program::serve_book().await;
     let browser = Browser::start().await;
     for (page, live, stopped) in
         [("tick.html", "live", "stopped"), ("it/tick.html", "in diretta", "fermato")]
@@ -207,7 +207,7 @@ async fn the_panel_connects_stops_and_starts_again() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_panel_closes_out_of_sight_and_comes_back() {
-    let book = Program::serve_book(&root()).await;
+    let book = Program::serve_book().await;
     let browser = Browser::start().await;
     browser.open(&format!("{}/tick.html", book.url)).await;
     browser.until(&format!("{STATE} == 'live'")).await;
@@ -220,7 +220,7 @@ async fn the_panel_closes_out_of_sight_and_comes_back() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_panel_replays_when_the_server_has_gone() {
-    let mut book = Program::serve_book(&root()).await;
+    let mut book = Program::serve_book().await;
     let browser = Browser::start().await;
     browser.open(&format!("{}/tick.html", book.url)).await;
     browser.until(&format!("{STATE} == 'live'")).await;
@@ -269,7 +269,7 @@ async fn a_static_host_replays_the_recording_at_its_pace() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn chapter_2_is_light_and_asks_nobody_else() {
-    let book = Program::serve_book(&root()).await;
+    let book = Program::serve_book().await;
     let browser = Browser::start().await;
     browser.open(&format!("{}/tick.html", book.url)).await;
     browser.until("!!window.hljs && document.readyState == 'complete'").await;
@@ -288,7 +288,7 @@ async fn chapter_2_is_light_and_asks_nobody_else() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_picker_keeps_the_page_and_the_heading() {
-    let book = Program::serve_book(&root()).await;
+    let book = Program::serve_book().await;
     let browser = Browser::start().await;
     browser.open(&format!("{}/tick.html", book.url)).await;
     browser.eval("document.getElementById('named-events').scrollIntoView()").await;
@@ -303,7 +303,7 @@ async fn the_picker_keeps_the_page_and_the_heading() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_search_finds_in_the_language_of_the_page() {
-    let book = Program::serve_book(&root()).await;
+    let book = Program::serve_book().await;
     let browser = Browser::start().await;
     for (page, word) in
         [("index.html", "heartbeat"), ("it/index.html", "contropressione")]
@@ -327,9 +327,7 @@ async fn the_search_finds_in_the_language_of_the_page() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn all_tabs_share_one_reload_stream() {
-    let folder = tempfile::tempdir().unwrap();
-    copy_book(folder.path());
-    let book = Program::serve_book(folder.path()).await;
+    let book = Program::serve_book().await;
     let browser = Browser::start().await;
     let url = format!("{}/glossary.html", book.url);
     // With a stream each, the seventh tab would wait for ever.
@@ -339,7 +337,7 @@ async fn all_tabs_share_one_reload_stream() {
         browser.open(&url).await;
         browser.eval("window.old = true").await;
     }
-    let page = folder.path().join("src/en/glossary.md");
+    let page = book.folder().join("src/en/glossary.md");
     let text = fs::read_to_string(&page).unwrap();
     fs::write(&page, text.replace("# Glossary", "# Glossary, changed")).unwrap();
     for tab in tabs {
@@ -355,7 +353,7 @@ async fn all_tabs_share_one_reload_stream() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn no_page_is_wider_than_a_phone() {
-    let book = Program::serve_book(&root()).await;
+    let book = Program::serve_book().await;
     let browser = Browser::start().await;
     browser.resize(360, 800).await;
     for language in ["", "it/"] {

@@ -1,6 +1,7 @@
 //! A headless Chromium, driven through WebDriver.
 
 use std::io::{BufRead, BufReader};
+use std::mem::ManuallyDrop;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::{until, within};
 /// One browser for one test. Dropping it ends the driver and the browser.
 pub struct Browser {
     chromedriver: Child,
-    pub driver: WebDriver,
+    /// Not dropped: it would ask a driver to quit that is gone already, and wait.
+    driver: ManuallyDrop<WebDriver>,
 }
 
 impl Browser {
@@ -50,7 +52,8 @@ impl Browser {
         }
         let url = format!("http://127.0.0.1:{port}");
         let driver = within("a browser", WebDriver::new(url, wishes)).await;
-        Self { chromedriver, driver: driver.expect("Chromium starts") }
+        let driver = ManuallyDrop::new(driver.expect("Chromium starts"));
+        Self { chromedriver, driver }
     }
 
     pub async fn open(&self, url: &str) {

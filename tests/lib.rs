@@ -16,6 +16,7 @@ use std::{env, fs, thread};
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use reqwest::Response;
+use tempfile::TempDir;
 
 pub use browser::Browser;
 
@@ -70,6 +71,8 @@ fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
 /// the process.
 pub struct Program {
     child: Child,
+    /// The folder that it works in, where it has one of its own.
+    folder: Option<TempDir>,
     /// As in `http://127.0.0.1:40123`.
     pub url: String,
     stderr: Arc<Mutex<String>>,
@@ -100,10 +103,18 @@ impl Program {
         ended(output)
     }
 
-    /// Serves a book, the one in this folder, as `cargo book` does.
-    pub async fn serve_book(folder: &Path) -> Self {
-        let mut command = book(folder);
-        Self::spawn(command.env("BOOK_ADDR", "127.0.0.1:0")).await
+    /// Serves a copy of the book, as `cargo book` does.
+    pub async fn serve_book() -> Self {
+        let folder = copy_book();
+        let mut command = book(folder.path());
+        let mut served = Self::spawn(command.env("BOOK_ADDR", "127.0.0.1:0")).await;
+        served.folder = Some(folder);
+        served
+    }
+
+    /// The copy of the book that [`Program::serve_book`] serves.
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("a book is served").path()
     }
 
     async fn spawn(command: &mut Command) -> Self {
@@ -124,7 +135,7 @@ impl Program {
                 }
             }
         });
-        let mut program = Self { child, url: String::new(), stderr };
+        let mut program = Self { child, folder: None, url: String::new(), stderr };
         program.url = within("listening on …", ready).await.expect("it runs");
         program
     }
@@ -266,14 +277,16 @@ pub fn run_book(folder: &Path, arguments: &[&str]) -> Ended {
     ended(book(folder).args(arguments).output().unwrap())
 }
 
-/// Copies what the book is made of, for a test that changes it.
-pub fn copy_book(to: &Path) {
+/// A copy of what the book is made of, for a test that changes it.
+pub fn copy_book() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
     for name in ["src", "theme", "examples", "tests/pages"] {
-        copy(&root().join(name), &to.join(name));
+        copy(&root().join(name), &folder.path().join(name));
     }
     for name in ["book.toml", "tests/browser.rs"] {
-        fs::copy(root().join(name), to.join(name)).unwrap();
+        fs::copy(root().join(name), folder.path().join(name)).unwrap();
     }
+    folder
 }
 
 fn copy(from: &Path, to: &Path) {

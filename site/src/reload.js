@@ -4,7 +4,10 @@ const tag = document.getElementById('reload');
 const channel = new BroadcastChannel('book-build');
 
 function compare(build) {
-  if (build !== tag.dataset.build) location.reload();
+  if (build === tag.dataset.build || sessionStorage.getItem('build') === build) return;
+  // Once for each build: a page that still is another one must not reload for ever.
+  sessionStorage.setItem('build', build);
+  location.reload();
 }
 
 channel.onmessage = (event) => compare(event.data);

@@ -24,7 +24,8 @@ use tokio_stream::wrappers::WatchStream;
 use crate::book::{Book, Live};
 use crate::{check, programs};
 
-/// Where the served pages are built; `cargo book build` writes elsewhere.
+/// Where the served pages are built, a folder for each port: two servers of one book must
+/// not write over each other's pages.
 const DEST: &str = "target/book-served";
 /// An editor that saves writes several times within this.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -40,74 +41,81 @@ pub async fn run(root: &Path) -> Result<()> {
         })?;
     let addr = listener.local_addr()?;
 
+    let dest = root.join(DEST).join(addr.port().to_string());
     let (builds, _) = watch::channel(String::new());
-    build(root, addr, &builds)?;
-    let _watching = watch_sources(root.to_path_buf(), addr, builds.clone())?;
+    let site = Site { root: root.to_path_buf(), addr, dest, builds };
+    site.build()?;
+    let _watching = site.clone().watch()?;
     let acceptor = TcpAcceptor::try_from(listener)?;
     println!("listening on http://{addr}");
-    let service = Service::new(router(root, builds));
-    let service =
-        service.catcher(Catcher::default().hoop(NotFound(root.to_path_buf())));
+    let not_found = NotFound(site.dest.join("404.html"));
+    let service = Service::new(site.router());
+    let service = service.catcher(Catcher::default().hoop(not_found));
     Ok(Server::new(acceptor).try_serve(service).await?)
 }
 
-fn router(root: &Path, builds: watch::Sender<String>) -> Router {
-    let pages = || StaticDir::new(root.join(DEST)).defaults("index.html");
-    Router::new()
-        .push(programs::router())
-        .push(Router::with_path("live/reload").get(Reload(builds)))
-        .push(Router::with_path("live/reload.js").get(reload_script))
-        .push(
-            Router::with_path("{**path}")
-                .hoop(cache)
-                .hoop(Compression::new().min_length(512))
-                .get(pages())
-                .head(pages()),
-        )
-}
-
-/// Builds for this address; sources with errors leave the last good build in place.
-fn build(
-    root: &Path,
-    addr: SocketAddr,
-    builds: &watch::Sender<String>,
-) -> Result<()> {
-    let book = Book::load(root)?;
-    let build =
-        SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().to_string();
-    let live = Live { origin: format!("http://{addr}/"), build: build.clone() };
-    println!("{}", book.build(Path::new(DEST), Some(&live))?);
-    for problem in check::sources(&book)? {
-        eprintln!("{problem}");
-    }
-    builds.send_replace(build);
-    Ok(())
-}
-
-/// Builds again when a source changes, for as long as the returned guard lives.
-fn watch_sources(
+#[derive(Clone)]
+struct Site {
     root: PathBuf,
     addr: SocketAddr,
+    dest: PathBuf,
+    /// Names the build that is served now.
     builds: watch::Sender<String>,
-) -> Result<impl Sized> {
-    let sources: Vec<_> = SOURCES.iter().map(|source| root.join(source)).collect();
-    let changed = move |events: DebounceEventResult| match events {
-        Err(errors) => eprintln!("error: cannot watch the sources: {errors:?}"),
-        // A build reads its sources, which is an event, too.
-        Ok(events) if events.iter().all(|event| event.kind.is_access()) => {}
-        Ok(_) => {
-            if let Err(error) = build(&root, addr, &builds) {
-                eprintln!("error: {error:#}");
-            }
-        }
-    };
-    let mut debouncer = new_debouncer(SETTLE, None, changed)?;
-    for source in &sources {
-        debouncer
-            .watch(source, RecursiveMode::Recursive)
-            .with_context(|| format!("cannot watch {}", source.display()))?;
+}
+
+impl Site {
+    fn router(&self) -> Router {
+        let pages = || StaticDir::new(self.dest.clone()).defaults("index.html");
+        Router::new()
+            .push(programs::router())
+            .push(Router::with_path("live/reload").get(Reload(self.builds.clone())))
+            .push(Router::with_path("live/reload.js").get(reload_script))
+            .push(
+                Router::with_path("{**path}")
+                    .hoop(cache)
+                    .hoop(Compression::new().min_length(512))
+                    .get(pages())
+                    .head(pages()),
+            )
     }
-    Ok(debouncer)
+
+    /// Builds the pages; where that fails, the last good ones stay.
+    fn build(&self) -> Result<()> {
+        let book = Book::load(&self.root)?;
+        let build =
+            SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().to_string();
+        let origin = format!("http://{}/", self.addr);
+        let live = Live { origin, build: build.clone() };
+        println!("{}", book.build(&self.dest, Some(&live))?);
+        for problem in check::sources(&book)? {
+            eprintln!("{problem}");
+        }
+        self.builds.send_replace(build);
+        Ok(())
+    }
+
+    /// Builds again when a source changes, for as long as the returned guard lives.
+    fn watch(self) -> Result<impl Sized> {
+        let sources: Vec<_> =
+            SOURCES.iter().map(|name| self.root.join(name)).collect();
+        let changed = move |events: DebounceEventResult| match events {
+            Err(errors) => eprintln!("error: cannot watch the sources: {errors:?}"),
+            // A build reads its sources, which is an event, too.
+            Ok(events) if events.iter().all(|event| event.kind.is_access()) => {}
+            Ok(_) => {
+                if let Err(error) = self.build() {
+                    eprintln!("error: {error:#}");
+                }
+            }
+        };
+        let mut debouncer = new_debouncer(SETTLE, None, changed)?;
+        for source in &sources {
+            debouncer
+                .watch(source, RecursiveMode::Recursive)
+                .with_context(|| format!("cannot watch {}", source.display()))?;
+        }
+        Ok(debouncer)
+    }
 }
 
 /// The stream behind the reload: `data` names the build that is served now.
@@ -148,7 +156,7 @@ async fn cache(
     res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(value));
 }
 
-/// Shows the book's own page for an address that leads nowhere.
+/// Shows the book's own page, this file, for an address that leads nowhere.
 struct NotFound(PathBuf);
 
 #[handler]
@@ -158,7 +166,7 @@ impl NotFound {
         if res.status_code != Some(StatusCode::NOT_FOUND) || under_live {
             return;
         }
-        if let Ok(page) = fs::read_to_string(self.0.join(DEST).join("404.html")) {
+        if let Ok(page) = fs::read_to_string(&self.0) {
             let html = HeaderValue::from_static("text/html; charset=utf-8");
             res.headers_mut().insert(CONTENT_TYPE, html);
             res.body(page);
