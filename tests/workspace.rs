@@ -1,1 +1,121 @@
+//! What the packages promise to those who copy or build them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+
+use tests::root;
+
+/// Crates that `tick` may need in all, itself among them.
+const MOST_CRATES: usize = 115;
+
+fn manifests() -> BTreeMap<String, toml::Table> {
+    let mut manifests = BTreeMap::new();
+    for folder in fs::read_dir(root().join("examples")).unwrap().flatten() {
+        let text = fs::read_to_string(folder.path().join("Cargo.toml")).unwrap();
+        let name = folder.file_name().to_string_lossy().to_string();
+        manifests.insert(name, text.parse().unwrap());
+    }
+    for name in ["site", "tests"] {
+        let text = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        manifests.insert(name.to_string(), text.parse().unwrap());
+    }
+    manifests
+}
+
+/// The crates that a package needs to run, itself among them.
+fn crates(package: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args([
+            "tree", "--locked", "-p", package, "-e", "normal", "--prefix", "none",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    tree.lines().map(|line| line.trim_end_matches(" (*)").to_string()).collect()
+}
+
+#[test]
+fn a_crate_has_one_version_in_all_packages() {
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for manifest in manifests().values() {
+        for kind in ["dependencies", "dev-dependencies"] {
+            let Some(table) = manifest.get(kind).and_then(|kind| kind.as_table())
+            else {
+                continue;
+            };
+            for (name, wanted) in table {
+                let version = wanted.as_str().or_else(|| wanted["version"].as_str());
+                versions
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(version.unwrap().into());
+            }
+        }
+    }
+    for (name, versions) in versions {
+        assert_eq!(versions.len(), 1, "{name}: {versions:?}");
+    }
+}
+
+#[test]
+fn packages_inherit_nothing_so_that_a_copy_builds() {
+    for (name, manifest) in manifests() {
+        assert!(
+            !manifest.to_string().contains("workspace = true"),
+            "{name} inherits"
+        );
+        let package = &manifest["package"];
+        assert_eq!(package["edition"].as_str(), Some("2024"), "{name}");
+        assert_eq!(package["rust-version"].as_str(), Some("1.95"), "{name}");
+    }
+}
+
+#[test]
+fn hello_needs_no_crate_and_tick_a_bounded_number() {
+    assert_eq!(crates("hello").len(), 1);
+    let tick = crates("tick");
+    println!("tick needs {} crates", tick.len());
+    assert!(tick.len() <= MOST_CRATES, "{} crates", tick.len());
+    for heavy in ["reqwest", "rustls", "mdbook", "thirtyfour", "fantoccini"] {
+        assert!(
+            !tick.iter().any(|name| name.starts_with(heavy)),
+            "tick needs {heavy}"
+        );
+    }
+}
+
+#[test]
+fn running_tick_builds_what_tick_needs_and_nothing_else() {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["tree", "--locked", "-e", "normal,dev", "--prefix", "none"])
+        .output()
+        .unwrap();
+    let all = String::from_utf8(output.stdout).unwrap();
+    for heavy in ["reqwest", "rustls", "mdbook", "thirtyfour", "fantoccini"] {
+        assert!(
+            !all.lines().any(|line| line.starts_with(heavy)),
+            "{heavy} is in the way"
+        );
+    }
+}
+
+#[test]
+fn the_readme_names_every_program_its_chapter_and_its_tests() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for folder in fs::read_dir(root().join("examples")).unwrap().flatten() {
+        let name = folder.file_name().to_string_lossy().to_string();
+        let row =
+            readme.lines().find(|line| line.starts_with(&format!("| [`{name}`]")));
+        let row = row.unwrap_or_else(|| panic!("README.md has no row for {name}"));
+        let links: Vec<_> = row.split("](").skip(1).collect();
+        assert!(links.len() >= 3, "program, chapter and tests: {row}");
+        for link in links {
+            let (file, _) = link.split_once(')').unwrap();
+            assert!(root().join(file).is_file(), "README.md names {file}");
+        }
+    }
+}

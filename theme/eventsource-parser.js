@@ -1,3 +1,4 @@
+/*! eventsource-parser 3.1.1, © Espen Hovlandsdal, MIT licence: https://github.com/rexxars/eventsource-parser */
 class ParseError extends Error {
   constructor(message, options) {
     super(message), this.name = "ParseError", this.type = options.type, this.field = options.field, this.value = options.value, this.line = options.line;
@@ -174,4 +175,3 @@ export {
   ParseError,
   createParser
 };
-//# sourceMappingURL=index.js.map

@@ -237,21 +237,24 @@ impl Book {
     }
 
     /// The titles of the English summary in this language, English where it has none.
+    /// Pages are found by their paths, parts and drafts by their order.
     fn names(&self, language: &Language) -> Vec<String> {
-        let (english, own) = (&self.source().titles, &language.titles);
-        let same_shape = english.len() == own.len();
-        let name = |(index, title): (usize, &Title)| {
-            let at_same_place = own.get(index).filter(|_| same_shape);
-            let same_path = own.iter().find(|other| other.path == title.path);
-            match title.path {
-                Some(_) => same_path,
-                None => at_same_place.filter(|other| other.path.is_none()),
-            }
-            .unwrap_or(title)
-            .name
-            .clone()
+        let pathless = |titles: &[Title]| -> Vec<Title> {
+            titles.iter().filter(|title| title.path.is_none()).cloned().collect()
         };
-        english.iter().enumerate().map(name).collect()
+        let (english, own) = (&self.source().titles, &language.titles);
+        let mut ordered = pathless(own).into_iter();
+        let same_order = ordered.len() == pathless(english).len();
+        let name = |title: &Title| {
+            let found = match &title.path {
+                Some(_) => {
+                    own.iter().find(|other| other.path == title.path).cloned()
+                }
+                None => ordered.next().filter(|_| same_order),
+            };
+            found.unwrap_or_else(|| title.clone()).name
+        };
+        english.iter().map(name).collect()
     }
 
     /// Puts translated pages in place of the English ones, before includes are expanded.

@@ -81,8 +81,13 @@ fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
             open.push(format!("SUMMARY.md has no title for \"{}\"", title.name));
         }
     }
-    if language.titles.len() != book.source().titles.len() {
-        open.push("SUMMARY.md has not the entries of the English one".into());
+    let pathless = |language: &Language| {
+        language.titles.iter().filter(|title| title.path.is_none()).count()
+    };
+    let (own, english) = (pathless(language), pathless(book.source()));
+    if own != english {
+        let message = format!("{own} parts and drafts, the English one {english}");
+        open.push(format!("SUMMARY.md has {message}"));
     }
     for word in finish::words(&book.theme())? {
         if !language.settings.words.contains_key(&word) {

@@ -1,0 +1,49 @@
+//! The theme stands in for files of mdBook. When those change, somebody must look whether
+//! the theme should change with them.
+
+use std::fs;
+use std::path::Path;
+
+use mdbook_driver::MDBook;
+use mdbook_driver::config::{Config, HtmlConfig};
+use mdbook_html::theme::Theme;
+use sha1::{Digest, Sha1};
+
+fn hash(file: &Path) -> String {
+    format!("{:x}", Sha1::digest(fs::read(file).unwrap()))
+}
+
+#[test]
+fn the_files_of_mdbook_that_the_theme_replaces_have_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    Theme::copy_theme(&HtmlConfig::default(), folder.path()).unwrap();
+    let theme = folder.path().join("theme");
+    let replaced = [
+        ("index.hbs", "e166bf337c2bb5e011826de9b5b9a08a21db4ec9"),
+        ("book.js", "3c956f06036646a771f93804e70241bf5c573273"),
+        ("css/general.css", "cc0d7d15acdccf5c575e7ac5d1826559889817db"),
+        ("css/chrome.css", "ce0677ee91321f122d1f1c538ecc65accda17dc4"),
+    ];
+    for (name, known) in replaced {
+        let now = hash(&theme.join(name));
+        assert_eq!(
+            now, known,
+            "compare mdBook's {name} with theme/, then note its hash"
+        );
+    }
+}
+
+#[test]
+fn the_searcher_of_mdbook_has_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let book =
+        MDBook::init(folder.path()).with_config(Config::default()).build().unwrap();
+    book.build().unwrap();
+    let searcher = fs::read_dir(folder.path().join("book"))
+        .unwrap()
+        .flatten()
+        .find(|entry| entry.file_name().to_string_lossy().starts_with("searcher-"))
+        .unwrap();
+    let known = "73632e53f6df572dbdba085d256c6a7023200d91";
+    assert_eq!(hash(&searcher.path()), known, "compare it with theme/search.js");
+}
