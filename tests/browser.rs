@@ -363,5 +363,12 @@ async fn no_page_is_wider_than_a_phone() {
             let wide = "document.documentElement.scrollWidth - innerWidth";
             assert_eq!(browser.eval(wide).await, 0, "{language}{page}");
         }
+        // The last page is the one for paper: its panels are text.
+        let panels = "document.querySelectorAll('live-stream > pre').length";
+        assert!(browser.eval(panels).await.as_u64() >= Some(3));
+        assert_eq!(
+            browser.eval("document.querySelectorAll('.toggle').length").await,
+            0
+        );
     }
 }

@@ -136,13 +136,5 @@ async fn other_paths_and_methods_get_a_reason() {
 #[tokio::test]
 async fn a_taken_or_bad_address_is_one_clear_line() {
     let hello = Program::start("hello").await;
-    let taken = hello.url.strip_prefix("http://").unwrap();
-    for addr in [taken, "banana", "127.0.0.1:99999"] {
-        let ended = Program::fail("hello", addr);
-        assert_eq!(ended.code, Some(1));
-        assert_eq!(ended.stdout, "");
-        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
-        assert!(ended.stderr.contains(addr), "{}", ended.stderr);
-        assert!(ended.stderr.contains("ADDR=127.0.0.1:0"), "{}", ended.stderr);
-    }
+    hello.assert_bad_addresses_are_one_clear_line("hello");
 }

@@ -96,11 +96,22 @@ impl Program {
         Self::spawn(command.env("ADDR", addr)).await
     }
 
-    /// Starts an example that is expected to give up at once.
-    pub fn fail(name: &str, addr: &str) -> Ended {
-        let mut command = Command::new(binary(name, "example", name));
-        let output = command.env("ADDR", addr).output().unwrap();
-        ended(output)
+    /// Starts the example again on addresses where it cannot listen, this one's among
+    /// them: each time it must end with one clear line.
+    pub fn assert_bad_addresses_are_one_clear_line(&self, name: &str) {
+        let taken = self.url.strip_prefix("http://").unwrap();
+        for addr in [taken, "banana", "127.0.0.1:99999"] {
+            let mut command = Command::new(binary(name, "example", name));
+            let Ended { code, stdout, stderr } =
+                ended(command.env("ADDR", addr).output().unwrap());
+            assert_eq!(code, Some(1));
+            assert_eq!(stdout, "");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+            assert!(
+                stderr.contains(addr) && stderr.contains("ADDR=127.0.0.1:0"),
+                "{stderr}"
+            );
+        }
     }
 
     /// Serves a copy of the book, as `cargo book` does.

@@ -132,9 +132,9 @@ impl<'a> Finish<'a> {
         let mut html = BANNER
             .replace_all(html, |found: &Captures| {
                 let kind = format!("{state:?}").to_lowercase();
-                if found[1] == kind { found[2].to_string() } else { String::new() }
+                let banner = if found[1] == kind { &found[2] } else { "" };
+                banner.replace("{english}", &format!("{top}{url}"))
             })
-            .replace("{english}", &format!("{top}{url}"))
             .replace("<!-- head -->", &self.head(&url, &top, shown))
             .replace("<!-- languages -->", &self.picker(&url, &top, language))
             .replacen(

@@ -102,9 +102,23 @@ impl Site {
             Err(errors) => eprintln!("error: cannot watch the sources: {errors:?}"),
             // A build reads its sources, which is an event, too.
             Ok(events) if events.iter().all(|event| event.kind.is_access()) => {}
-            Ok(_) => {
+            Ok(events) => {
                 if let Err(error) = self.build() {
                     eprintln!("error: {error:#}");
+                }
+                let changed = events.iter().flat_map(|event| &event.paths);
+                let rust = |path: &&PathBuf| {
+                    path.extension().is_some_and(|end| end == "rs")
+                };
+                if let Some(program) =
+                    changed.filter(|path| path.is_file()).find(rust)
+                {
+                    let program =
+                        program.strip_prefix(&self.root).unwrap_or(program);
+                    let program = program.display();
+                    println!(
+                        "{program} changed: start `cargo book` again to run it live"
+                    );
                 }
             }
         };

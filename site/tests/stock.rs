@@ -1,5 +1,5 @@
-//! The theme stands in for files of mdBook. When those change, somebody must look whether
-//! the theme should change with them.
+//! The book and stock mdBook: a plain `mdbook build` gives the English book, and the theme
+//! stands in for files of mdBook that must be looked at again when they change.
 
 use std::fs;
 use std::path::Path;
@@ -46,4 +46,29 @@ fn the_searcher_of_mdbook_has_not_changed() {
         .unwrap();
     let known = "73632e53f6df572dbdba085d256c6a7023200d91";
     assert_eq!(hash(&searcher.path()), known, "compare it with theme/search.js");
+}
+
+#[test]
+fn a_plain_mdbook_build_gives_the_english_book() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // What the command does, with its defaults.
+    let mut book = MDBook::load(root).unwrap();
+    book.config.build.build_dir = folder.path().to_path_buf();
+    book.build().unwrap();
+
+    let page = fs::read_to_string(folder.path().join("tick.html")).unwrap();
+    assert!(page.contains("<html lang=\"en\" dir=\"ltr\">"));
+    assert!(page.contains("<h1 id=\"the-first-stream\">"));
+    assert!(page.contains("pub fn router() -&gt; Router"));
+    assert!(page.contains("aria-label=\"Contents\""));
+    // The recording is there as lines, in the form that the panel reads, too.
+    let lines = "<code class=\"language-jsonl\">{\"ms\":";
+    assert!(
+        page.contains(lines) || page.contains(&lines.replace('"', "&quot;")),
+        "{page}"
+    );
+    let main = page.split("<main>").nth(1).unwrap();
+    assert!(!main.contains("{{#include"), "{main}");
+    assert!(!folder.path().join("it").exists());
 }
