@@ -6,12 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use salvo::serve_static::StaticDir;
 use salvo::sse::{self, SseEvent};
-use tests::{Browser, Program, root, run_book};
+use tests::{Browser, Program, root, run_book, serve};
 use tokio_stream::wrappers::IntervalStream;
 use tokio_stream::{StreamExt, pending};
 
@@ -19,15 +18,6 @@ use tokio_stream::{StreamExt, pending};
 const MAX_TRANSFER: u64 = 150_000;
 /// How long a test watches something that must not happen.
 const WATCH: Duration = Duration::from_millis(1500);
-
-/// Serves an experiment on a port of its own, and says where.
-async fn serve(router: Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
-    tokio::spawn(server.serve(router));
-    url
-}
 
 #[handler]
 async fn count_page() -> Text<&'static str> {

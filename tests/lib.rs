@@ -1,8 +1,7 @@
 //! What the tests are written with: the real programs as processes, their streams, and a
 //! browser. Every wait has its deadline here; a failing test prints what its program said.
 
-#[path = "harness_browser.rs"]
-mod browser;
+mod chromium;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -16,9 +15,11 @@ use std::{env, fs, thread};
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use reqwest::Response;
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::{Router, Server};
 use tempfile::TempDir;
 
-pub use browser::Browser;
+pub use chromium::Browser;
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -256,6 +257,15 @@ impl Drop for Program {
             eprintln!("--- what the program wrote to stderr:\n{}---", self.stderr());
         }
     }
+}
+
+/// Serves an experiment in this process, on a port of its own, and says where.
+pub async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
+    tokio::spawn(server.serve(router));
+    url
 }
 
 /// A stream of events, as a client of the format sees it.

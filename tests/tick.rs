@@ -1,6 +1,13 @@
 //! Chapter 2: what `tick` sends, to whom, and what it costs.
 
-use tests::{Program, until};
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use salvo::prelude::*;
+use salvo::sse::{self, SseEvent};
+use tests::{Program, serve, until, within};
+use tokio::sync::oneshot;
+use tokio_stream::{StreamExt, pending};
 
 #[tokio::test]
 async fn the_bytes_are_those_of_the_transcript() {
@@ -50,6 +57,30 @@ async fn a_reader_that_leaves_frees_its_stream() {
     assert_eq!(tick.sockets(), before + 5);
     drop(readers);
     until("the sockets are closed", async || tick.sockets() == before).await;
+}
+
+/// A stream that never has an event, and owns what tells when it is dropped.
+struct Silent(Mutex<Option<oneshot::Sender<Infallible>>>);
+
+#[handler]
+impl Silent {
+    async fn handle(&self, res: &mut Response) {
+        let owned = self.0.lock().unwrap().take();
+        let events = pending::<Result<SseEvent, Infallible>>().map(move |event| {
+            assert!(owned.is_some());
+            event
+        });
+        sse::stream(res, events);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_is_noticed_without_a_write() {
+    let (owned, dropped) = oneshot::channel();
+    let url = serve(Router::new().get(Silent(Mutex::new(Some(owned))))).await;
+    let answer = within("the head", reqwest::get(url)).await.unwrap();
+    drop(answer);
+    assert!(within("the drop", dropped).await.is_err(), "the sender is gone");
 }
 
 #[cfg(target_os = "linux")]
