@@ -39,7 +39,7 @@ async fn the_tick_page_counts() {
     browser.open(&format!("{}/", tick.url)).await;
     let number = "Number(document.querySelector('#number').textContent)";
     browser.until(&format!("{number} >= 1")).await;
-    browser.until(&format!("{number} >= 3")).await;
+    browser.until(&format!("{number} >= 4")).await;
 
     let addr = tick.url.strip_prefix("http://").unwrap().to_string();
     tick.stop();
@@ -52,7 +52,7 @@ async fn the_tick_page_counts() {
     browser
         .until("document.querySelector('[role=status]').textContent == 'connected'")
         .await;
-    browser.until(&format!("{number} >= 1")).await;
+    browser.until(&format!("{number} <= 3")).await;
 }
 
 // ANCHOR: named

@@ -68,6 +68,11 @@ fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
     built.entry(name.to_string()).or_insert_with(build).clone()
 }
 
+/// Lets time pass in which something must *not* happen: what does, is waited for.
+pub async fn watch(time: Duration) {
+    drop(tokio::time::timeout(time, std::future::pending::<()>()).await);
+}
+
 /// A program of the book as a process of its own, on a port of its own. Dropping it ends
 /// the process.
 pub struct Program {

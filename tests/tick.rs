@@ -16,7 +16,7 @@ async fn the_bytes_are_those_of_the_transcript() {
 }
 
 #[tokio::test]
-async fn the_head_names_a_stream_that_nobody_stores_or_buffers() {
+async fn the_head_names_a_stream_and_forbids_to_keep_it_back() {
     let tick = Program::start("tick").await;
     let answer = tick.get("/ticks").await;
     assert_eq!(answer.status(), 200);
