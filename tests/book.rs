@@ -88,13 +88,13 @@ const MISTAKES: &[Mistake] = &[
         name: "a link to a page that does not exist",
         make: |book| add(book, "src/en/glossary.md", "\n[gone](gone.md)\n"),
         place: ("src/en/glossary.md", "gone.md"),
-        says: "gone.html leads nowhere",
+        says: "gone.md leads nowhere: there is no such page",
     },
     Mistake {
         name: "a link to a heading that does not exist",
         make: |book| add(book, "src/en/glossary.md", "\n[gone](tick.md#gone)\n"),
         place: ("src/en/glossary.md", "#gone"),
-        says: "tick.html#gone leads nowhere: tick.html has no id `gone`",
+        says: "tick.md#gone leads nowhere: the page has no id `gone`",
     },
     Mistake {
         name: "a link to a heading of the same page that does not exist",
@@ -106,7 +106,7 @@ const MISTAKES: &[Mistake] = &[
         name: "a broken link in a translation",
         make: |book| add(book, "src/it/glossary.md", "\n[persa](persa.md)\n"),
         place: ("src/it/glossary.md", "persa.md"),
-        says: "persa.html leads nowhere: there is no it/persa.html",
+        says: "persa.md leads nowhere: there is no such page",
     },
     Mistake {
         name: "a link that works only at the top of a host",
@@ -126,12 +126,12 @@ const MISTAKES: &[Mistake] = &[
             edit(book, "src/en/index.md", "src=\"tick/ticks\"", "src=\"tock/ticks\"")
         },
         place: ("src/en/index.md", "tock"),
-        says: "no program serves tock/ticks",
+        says: "tock/ticks belongs to no program",
     },
     Mistake {
         name: "a translation that includes something else",
         make: |book| edit(book, "src/it/tick.md", "main.rs:router", "main.rs:main"),
-        place: ("src/it/tick.md", "rs:main}}\n```\n\n`GET"),
+        place: ("src/it/tick.md", "rs:main}}\n```\n\n`#[handler]`"),
         says: "the English page {{#include ../../examples/tick/main.rs:router}}",
     },
     Mistake {
@@ -342,7 +342,7 @@ fn a_translator_starts_a_page_with_one_command_and_a_language_too() {
 
     let checked = run_book(folder.path(), &["check"]);
     assert_eq!(checked.code, Some(0), "{}", checked.stdout);
-    assert!(checked.stdout.contains("pt-BR: tick.md is not translated yet"));
+    assert!(checked.stdout.contains("pt-BR: tick.md still holds the English text"));
     let page = built(folder.path(), "pt-BR/hello.html");
     assert!(page.contains("<html lang=\"pt-BR\""));
     assert!(page.contains("not translated yet"));

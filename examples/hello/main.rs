@@ -10,12 +10,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::{env, process::ExitCode, thread, time::Duration};
 
+// ANCHOR: bounds
 /// One thread each: when all are taken, the next reader waits until somebody leaves.
 const MAX_READERS: usize = 32;
 /// Bytes of a request head: one that is longer gets no answer.
 const MAX_HEAD: u64 = 8 * 1024;
 /// How long a reader may send nothing, or take nothing, before its thread is free again.
 const PATIENCE: Duration = Duration::from_secs(10);
+// ANCHOR_END: bounds
 
 // ANCHOR: main
 fn main() -> ExitCode {

@@ -15,8 +15,10 @@ use salvo::sse::{self, SseEvent};
 use tokio::{net::TcpListener, time::interval};
 use tokio_stream::{StreamExt, wrappers::IntervalStream};
 
+// ANCHOR: period
 /// A quiet stream looks dead to proxies after 60 s: these events are the heartbeat, too.
 const PERIOD: Duration = Duration::from_secs(1);
+// ANCHOR_END: period
 
 // ANCHOR: main
 #[tokio::main]

@@ -41,7 +41,7 @@ pub fn run(book: &Book, complete: &[String]) -> Result<bool> {
     for problem in &problems {
         println!("{problem}");
     }
-    let mut incomplete = 0;
+    let (mut incomplete, mut untranslated) = (0, 0);
     for language in book.translations() {
         let open = open(book, language)?;
         for line in &open {
@@ -49,10 +49,15 @@ pub fn run(book: &Book, complete: &[String]) -> Result<bool> {
         }
         if complete.contains(&language.tag) {
             incomplete += open.len();
+        } else {
+            untranslated += open.len();
         }
     }
     let (pages, languages) = (book.pages().count(), book.languages.len());
     match problems.len() + incomplete {
+        0 if untranslated > 0 => {
+            println!("nothing to mend; {untranslated} to translate")
+        }
         0 => println!("{pages} pages in {languages} languages: nothing to mend"),
         1 => println!("1 thing to mend"),
         n => println!("{n} things to mend"),
@@ -68,6 +73,9 @@ fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
         let tag = &language.tag;
         match book.state(language, path)? {
             State::Current => {}
+            State::Missing if language.folder.join(path).exists() => {
+                open.push(format!("{shown} still holds the English text"));
+            }
             State::Missing => open.push(format!("{shown} is not translated yet")),
             State::Stale => open.push(format!(
                 "{shown} translates an older text: `cargo book translate {tag} {shown}` \
@@ -89,10 +97,11 @@ fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
         let message = format!("{own} parts and drafts, the English one {english}");
         open.push(format!("SUMMARY.md has {message}"));
     }
-    for word in finish::words(&book.theme())? {
-        if !language.settings.words.contains_key(&word) {
-            open.push(format!("language.toml has no word for \"{word}\""));
-        }
+    let mut words = finish::words(&book.theme())?;
+    words.retain(|word| !language.settings.words.contains_key(word));
+    if let Some(word) = words.first() {
+        let count = words.len();
+        open.push(format!("language.toml lacks {count} words, as for \"{word}\""));
     }
     Ok(open)
 }
@@ -296,15 +305,14 @@ fn built(book: &Book) -> Result<Vec<Problem>> {
         }
         for stream in &page.streams {
             if !is_program(stream) {
-                broken.push((stream, path, format!("no program serves {stream}")));
+                broken.push((stream, path, "belongs to no program".into()));
             }
         }
     }
     // A page that two languages show has its broken links once.
     let mut problems = BTreeSet::new();
     for (url, path, message) in broken {
-        let (file, line) = place(book, path, url)?;
-        problems.insert(Problem { file, line, message });
+        problems.insert(place(book, path, url, &message)?);
     }
     Ok(problems.into_iter().collect())
 }
@@ -328,9 +336,7 @@ fn follow(
     let mut to = if target.is_empty() {
         path.to_path_buf()
     } else if target.starts_with('/') {
-        return Some(format!(
-            "{url} leaves the book: it may be served under a path"
-        ));
+        return Some("leaves the book, which may be served under a path".into());
     } else {
         let target = target.split('?').next().unwrap_or(target);
         normal(&path.parent().unwrap_or(path).join(target))
@@ -343,9 +349,9 @@ fn follow(
         to.push("index.html");
     }
     match pages.get(&to) {
-        None => Some(format!("{url} leads nowhere: there is no {}", to.display())),
+        None => Some("leads nowhere: there is no such page or file".into()),
         Some(page) if !id.is_empty() && !page.ids.contains(id) => {
-            Some(format!("{url} leads nowhere: {} has no id `{id}`", to.display()))
+            Some(format!("leads nowhere: the page has no id `{id}`"))
         }
         Some(_) => None,
     }
@@ -364,8 +370,8 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// The source file and line of a link in a built page.
-fn place(book: &Book, built: &Path, url: &str) -> Result<(PathBuf, usize)> {
+/// What is wrong with a link in a built page, told of its source and as written there.
+fn place(book: &Book, built: &Path, url: &str, message: &str) -> Result<Problem> {
     let source = book.source();
     let folder = built.iter().next().and_then(|name| name.to_str());
     let language = book
@@ -384,8 +390,12 @@ fn place(book: &Book, built: &Path, url: &str) -> Result<(PathBuf, usize)> {
     let text = page::read(&file)?.unwrap_or_default();
     // Markdown names pages by their sources.
     let written = [url.replace(".html", ".md"), url.to_string()];
-    let find =
-        |url: &String| text.find(&format!("({url}")).or_else(|| text.find(url));
-    let at = written.iter().find_map(find);
-    Ok((shown, at.map_or(1, |at| page::line(&text, at))))
+    let find = |url: &String| {
+        let at = text.find(&format!("({url}")).or_else(|| text.find(url))?;
+        Some((at, url.clone()))
+    };
+    let (at, url) =
+        written.iter().find_map(find).unwrap_or_else(|| (0, url.to_string()));
+    let (line, message) = (page::line(&text, at), format!("{url} {message}"));
+    Ok(Problem { file: shown, line, message })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use notify_debouncer_full::notify::RecursiveMode;
 use notify_debouncer_full::{DebounceEventResult, new_debouncer};
 use salvo::catcher::Catcher;
@@ -35,10 +35,9 @@ const SOURCES: [&str; 4] = ["src", "theme", "examples", "book.toml"];
 #[tokio::main]
 pub async fn run(root: &Path) -> Result<()> {
     let addr = env::var("BOOK_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let listener =
-        tokio::net::TcpListener::bind(&addr).await.with_context(|| {
-            format!("cannot listen on {addr}; try BOOK_ADDR=127.0.0.1:0")
-        })?;
+    let listener = tokio::net::TcpListener::bind(&addr).await.map_err(|error| {
+        anyhow!("cannot listen on {addr}: {error}; try BOOK_ADDR=127.0.0.1:0")
+    })?;
     let addr = listener.local_addr()?;
 
     let dest = root.join(DEST).join(addr.port().to_string());
@@ -106,19 +105,14 @@ impl Site {
                 if let Err(error) = self.build() {
                     eprintln!("error: {error:#}");
                 }
-                let changed = events.iter().flat_map(|event| &event.paths);
-                let rust = |path: &&PathBuf| {
-                    path.extension().is_some_and(|end| end == "rs")
-                };
-                if let Some(program) =
-                    changed.filter(|path| path.is_file()).find(rust)
-                {
-                    let program =
-                        program.strip_prefix(&self.root).unwrap_or(program);
-                    let program = program.display();
-                    println!(
-                        "{program} changed: start `cargo book` again to run it live"
-                    );
+                let paths = || events.iter().flat_map(|event| &event.paths);
+                for name in programs::NAMES {
+                    let main = self.root.join(format!("examples/{name}/main.rs"));
+                    if paths().any(|path| *path == main) {
+                        println!(
+                            "{name} changed: start `cargo book` again to run it live"
+                        );
+                    }
                 }
             }
         };

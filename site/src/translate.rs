@@ -76,8 +76,9 @@ fn start_language(book: &Book, folder: &Path, lang: &str) -> Result<()> {
     let source = book.source();
     let settings = &source.settings;
     let mut words = format!(
-        "# The language's name in itself, the book's title and description, and the words\n\
+        "# The language's name, the book's title and description, and the words\n\
          # of the interface: take the # from a line when it is translated.\n\
+         # The name is what the language calls itself, as in \"Português (Brasil)\".\n\
          name = \"{lang}\"\ntitle = {:?}\ndescription = {:?}\n\n[words]\n",
         settings.title, settings.description
     );
