@@ -355,7 +355,8 @@ fn rename(
             BookItem::Chapter(chapter) => {
                 chapter.name = names.next().unwrap_or_default();
                 chapter.parent_names = parents.to_vec();
-                let parents = [parents, &[chapter.name.clone()]].concat();
+                let parents =
+                    [parents, std::slice::from_ref(&chapter.name)].concat();
                 rename(&mut chapter.sub_items, names, &parents);
             }
             BookItem::PartTitle(title) => *title = names.next().unwrap_or_default(),

@@ -274,7 +274,7 @@ fn has_anchor(text: &str, anchor: &str) -> bool {
     let mark = |kind: &str| {
         text.lines().any(|line| {
             let (_, name) = line.split_once(kind).unwrap_or_default();
-            name.trim().split_whitespace().next() == Some(anchor)
+            name.split_whitespace().next() == Some(anchor)
         })
     };
     mark("ANCHOR:") && mark("ANCHOR_END:")
