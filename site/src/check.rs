@@ -58,7 +58,9 @@ pub fn run(book: &Book, complete: &[String]) -> Result<bool> {
         0 if untranslated > 0 => {
             println!("nothing to mend; {untranslated} to translate")
         }
-        0 => println!("{pages} pages in {languages} languages: nothing to mend"),
+        0 => {
+            println!("{pages} pages, each in {languages} languages: nothing to mend")
+        }
         1 => println!("1 thing to mend"),
         n => println!("{n} things to mend"),
     }
@@ -71,9 +73,12 @@ fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
     for path in book.pages() {
         let shown = path.display();
         let tag = &language.tag;
-        match book.state(language, path)? {
+        let text = page::read(&language.folder.join(path))?;
+        match page::state(&book.english(path)?, text.as_deref()) {
             State::Current => {}
-            State::Missing if language.folder.join(path).exists() => {
+            // What is wrong with its first line is a problem, and told as such.
+            State::Stale if text.as_deref().and_then(page::split).is_none() => {}
+            State::Missing if text.is_some() => {
                 open.push(format!("{shown} still holds the English text"));
             }
             State::Missing => open.push(format!("{shown} is not translated yet")),
@@ -319,7 +324,7 @@ fn built(book: &Book) -> Result<Vec<Problem>> {
 
 /// Whether this, below `live/`, belongs to a program that is mounted there.
 fn is_program(path: &str) -> bool {
-    programs::NAMES.iter().any(|name| path.split('/').next() == Some(name))
+    programs::MOUNTED.iter().any(|(name, _)| path.split('/').next() == Some(name))
 }
 
 /// Why a link leads nowhere, if it does.

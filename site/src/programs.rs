@@ -8,8 +8,9 @@ use salvo::writing::Redirect;
 #[path = "../../examples/tick/main.rs"]
 mod tick;
 
-/// The programs that are mounted; links to `live/NAME/` are checked against it.
-pub const NAMES: [&str; 1] = ["tick"];
+/// The programs that are mounted, by name, and the text that they were compiled from.
+pub const MOUNTED: [(&str, &str); 1] =
+    [("tick", include_str!("../../examples/tick/main.rs"))];
 
 pub fn router() -> Router {
     Router::with_path("live").push(mount("tick", tick::router()))

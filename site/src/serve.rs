@@ -105,10 +105,14 @@ impl Site {
                 if let Err(error) = self.build() {
                     eprintln!("error: {error:#}");
                 }
-                let paths = || events.iter().flat_map(|event| &event.paths);
-                for name in programs::NAMES {
+                for (name, compiled) in programs::MOUNTED {
                     let main = self.root.join(format!("examples/{name}/main.rs"));
-                    if paths().any(|path| *path == main) {
+                    let changed = events.iter().any(|event| {
+                        !event.kind.is_access() && event.paths.contains(&main)
+                    });
+                    if changed
+                        && fs::read_to_string(main).ok().as_deref() != Some(compiled)
+                    {
                         println!(
                             "{name} changed: start `cargo book` again to run it live"
                         );
