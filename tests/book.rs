@@ -115,6 +115,12 @@ const MISTAKES: &[Mistake] = &[
         says: "leaves the book",
     },
     Mistake {
+        name: "a link that climbs out of the book",
+        make: |book| add(book, "src/en/glossary.md", "\n[out](../tick.md)\n"),
+        place: ("src/en/glossary.md", "../tick.md"),
+        says: "../tick.md leads nowhere",
+    },
+    Mistake {
         name: "a picture that does not exist",
         make: |book| add(book, "src/en/glossary.md", "\n![a picture](gone.svg)\n"),
         place: ("src/en/glossary.md", "gone.svg"),

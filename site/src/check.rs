@@ -367,7 +367,8 @@ fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {
-            Component::ParentDir => drop(normal.pop()),
+            // Above the top of the book there is nothing that could be found.
+            Component::ParentDir if normal.pop() => {}
             Component::CurDir => {}
             part => normal.push(part),
         }
