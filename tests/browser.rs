@@ -262,7 +262,9 @@ async fn chapter_2_is_light_and_asks_nobody_else() {
     let book = Program::serve_book().await;
     let browser = Browser::start().await;
     browser.open(&format!("{}/tick.html", book.url)).await;
-    browser.until("!!window.hljs && document.readyState == 'complete'").await;
+    browser.eval("document.querySelector('.language-rust').scrollIntoView()").await;
+    browser.until("!!document.querySelector('.language-rust .hljs-keyword')").await;
+    browser.eval("scrollTo(0, 0)").await;
     browser.until(&format!("{STATE} == 'live'")).await;
     let entries = "[...performance.getEntriesByType('resource'), performance.getEntriesByType('navigation')[0]]";
     let foreign = format!(

@@ -77,18 +77,27 @@ if (here && getComputedStyle(contents).position === 'sticky') {
   contents.scrollTop = here.offsetTop - contents.clientHeight / 2;
 }
 
-// Highlighting is no part of reading: it waits until the browser is idle.
-const blocks = document.querySelectorAll('pre > code[class*=language-]');
-if (blocks.length) {
-  const highlight = async () => {
+// Highlighting is no part of reading: it comes, script and all, with the first block of code
+// that is about to be seen. Commands and output have nothing to highlight.
+const PLAIN = ['language-sh', 'language-text'];
+let highlighter;
+function loadHighlighter() {
+  highlighter ??= new Promise((resolve, reject) => {
     const script = document.createElement('script');
     script.src = new URL('{{ resource "highlight.js" }}', import.meta.url);
-    await new Promise((resolve, reject) => {
-      script.onload = resolve;
-      script.onerror = reject;
-      document.head.append(script);
-    });
-    for (const code of blocks) hljs.highlightElement?.(code) ?? hljs.highlightBlock(code);
-  };
-  (window.requestIdleCallback ?? setTimeout)(highlight);
+    script.onload = resolve;
+    script.onerror = reject;
+    document.head.append(script);
+  });
+  return highlighter;
+}
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    loadHighlighter().then(() => hljs.highlightBlock(target), console.warn);
+  }
+}, { rootMargin: '100px' });
+for (const code of document.querySelectorAll('pre > code[class*=language-]')) {
+  if (!PLAIN.some((plain) => code.classList.contains(plain))) near.observe(code);
 }
