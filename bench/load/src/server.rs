@@ -1,0 +1,236 @@
+//! The servers: how they are built, started, and what the kernel says about them.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::{sleep, timeout};
+
+#[derive(Debug)]
+pub struct Program {
+    pub name: &'static str,
+    /// The crate whose version the table shows.
+    pub made_with: &'static str,
+    home: Home,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Home {
+    Bench,
+    Book,
+}
+
+pub const PROGRAMS: [Program; 7] = [
+    Program { name: "floor", made_with: "tokio", home: Home::Bench },
+    Program { name: "peer-hyper", made_with: "hyper", home: Home::Bench },
+    Program { name: "peer-actix", made_with: "actix-web", home: Home::Bench },
+    Program { name: "peer-axum", made_with: "axum", home: Home::Bench },
+    Program { name: "peer-warp", made_with: "warp", home: Home::Bench },
+    Program { name: "chat", made_with: "salvo", home: Home::Book },
+    Program { name: "chat_naive", made_with: "salvo", home: Home::Book },
+];
+
+impl Program {
+    fn workspace(&self) -> PathBuf {
+        let bench = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        match self.home {
+            Home::Bench => bench,
+            Home::Book => bench.join(".."),
+        }
+    }
+
+    /// The framework and its version, from the lock file that it is built with.
+    pub fn framework(&self) -> Result<String> {
+        let lock = fs::read_to_string(self.workspace().join("Cargo.lock"))?;
+        let version = lock
+            .split_once(&format!("name = \"{}\"\nversion = \"", self.made_with))
+            .and_then(|(_, rest)| rest.split('"').next())
+            .with_context(|| format!("no {} in Cargo.lock", self.made_with))?;
+        Ok(format!("{} {version}", self.made_with))
+    }
+}
+
+pub struct Built {
+    pub program: &'static Program,
+    path: PathBuf,
+}
+
+/// Each server by itself, so that it has its own features and nobody else's.
+pub fn build(program: &'static Program) -> Result<Built> {
+    eprintln!("building {}", program.name);
+    let workspace = program.workspace();
+    let target = workspace.join("target");
+    let (kind, folder) = match program.home {
+        Home::Bench => ("--bin", "release"),
+        Home::Book => ("--example", "release/examples"),
+    };
+    let status = Command::new("cargo")
+        .args(["build", "--release", "-p", program.name, kind, program.name])
+        .arg("--manifest-path")
+        .arg(workspace.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "cargo cannot build {}", program.name);
+    Ok(Built { program, path: target.join(folder).join(program.name) })
+}
+
+/// A server that runs. Dropping it ends the process.
+pub struct Running {
+    pub addr: SocketAddr,
+    pub pid: u32,
+    child: Child,
+    stderr: File,
+    /// Kept: a server that prints to a closed pipe would die of it.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Built {
+    pub async fn start(&self, core: usize) -> Result<Running> {
+        let stderr = tempfile::tempfile()?;
+        let mut child = tokio::process::Command::new("taskset")
+            .args(["-c", &core.to_string()])
+            .arg(&self.path)
+            .env("ADDR", "127.0.0.1:0")
+            .env("TOKIO_WORKER_THREADS", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr.try_clone()?)
+            .kill_on_drop(true)
+            .spawn()
+            .context(
+                "cannot run taskset (Debian and Fedora have it in util-linux)",
+            )?;
+        let pid = child.id().context("the server has no process id")?;
+        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+        let mut line = String::new();
+        let ready =
+            timeout(Duration::from_secs(10), stdout.read_line(&mut line)).await;
+        let addr = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .and_then(|addr| addr.parse().ok());
+        let mut running = Running {
+            addr: addr.unwrap_or_else(|| SocketAddr::from(([0; 4], 0))),
+            pid,
+            child,
+            stderr,
+            _stdout: stdout,
+        };
+        if addr.is_none() {
+            let why = match ready {
+                Ok(_) => format!("its first line is {line:?}"),
+                Err(_) => "it said nothing for 10 s".into(),
+            };
+            return Err(running
+                .explain(anyhow!("no `listening on http://…`: {why}"))
+                .await);
+        }
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// The error, and what became of the server, and what it had to say.
+    pub async fn explain(&mut self, mut error: anyhow::Error) -> anyhow::Error {
+        // Its sockets close a moment before a dying process is gone.
+        if let Ok(end) = timeout(Duration::from_millis(500), self.ended()).await {
+            error = error.context(end);
+        }
+        let mut stderr = Vec::new();
+        let read =
+            self.stderr.rewind().and_then(|()| self.stderr.read_to_end(&mut stderr));
+        let last = stderr.len().saturating_sub(4096);
+        let said = String::from_utf8_lossy(&stderr[last..]);
+        match read {
+            Ok(0) | Err(_) => error,
+            Ok(_) => error.context(format!("the server's stderr:\n{said}")),
+        }
+    }
+
+    /// Resolves only with an error: the server is not supposed to end.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match self.child.wait().await {
+            Ok(status) => anyhow!("the server ended with {status}"),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// Time on a CPU so far, over all threads of the process.
+pub fn cpu(pid: u32) -> Result<Duration> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        match fs::read_to_string(task?.path().join("schedstat")) {
+            Ok(line) => sum += on_cpu(&line).context("strange schedstat")?,
+            // A thread that ended since: a blocking one, with nothing to do for long.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Duration::from_nanos(sum))
+}
+
+/// "on-CPU ns, waiting ns, time slices": proc(5) has only the file's existence,
+/// the kernel's Documentation/scheduler/sched-stats.rst the fields.
+fn on_cpu(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
+}
+
+/// Resident memory in KiB.
+pub fn rss(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    resident(&status).context("no VmRSS in /proc/PID/status")
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Waits until the server has nothing to do (at most 1 % of its core), so that what it
+/// still had to do is not counted for what follows.
+pub async fn settle(pid: u32) -> Result<()> {
+    const STEP: Duration = Duration::from_millis(100);
+    let mut before = cpu(pid)?;
+    for _ in 0..100 {
+        sleep(STEP).await;
+        let now = cpu(pid)?;
+        if now.saturating_sub(before) < STEP / 100 {
+            return Ok(());
+        }
+        before = now;
+    }
+    bail!("the server is still busy 10 s after the last request")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedstat_starts_with_the_time_on_a_cpu() {
+        assert_eq!(on_cpu("1234567890123 42 7\n"), Some(1_234_567_890_123));
+        assert_eq!(on_cpu(""), None);
+    }
+
+    #[test]
+    fn resident_memory_is_found_among_its_neighbours() {
+        let status = "Name:\tVmRSS:\nVmHWM:\t    9000 kB\nVmRSS:\t    3316 kB\nRssAnon:\t1 kB\n";
+        assert_eq!(resident(status), Some(3316));
+    }
+
+    #[test]
+    fn this_process_has_used_some_cpu_and_memory() {
+        let pid = std::process::id();
+        assert!(cpu(pid).unwrap() > Duration::ZERO);
+        assert!(rss(pid).unwrap() > 100);
+    }
+}
