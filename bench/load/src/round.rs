@@ -69,18 +69,16 @@ pub async fn measure(
         let crowd = crowd.clone();
         tasks.spawn(async move { crowd.reader(number).await });
     }
-    let figures = tokio::select! {
-        figures = load(&crowd, pid, before, messages as usize, progress) => figures,
-        error = running.ended() => Err(error),
-        Some(end) = tasks.join_next() => Err(match end {
-            Ok(Err(error)) => error,
-            Err(error) => error.into(),
-        }),
+    let work = async {
+        tokio::select! {
+            figures = load(&crowd, pid, before, messages as usize, progress) => figures,
+            Some(end) = tasks.join_next() => Err(match end {
+                Ok(Err(error)) => error,
+                Err(error) => error.into(),
+            }),
+        }
     };
-    match figures {
-        Ok(figures) => Ok(figures),
-        Err(error) => Err(running.explain(error).await),
-    }
+    running.during(work).await
 }
 
 async fn load(

@@ -138,8 +138,24 @@ impl Built {
 }
 
 impl Running {
+    /// What the work on this server results in. If the server ends, that is an error; and
+    /// every error says what the server had to say.
+    pub async fn during<T>(
+        &mut self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let result = tokio::select! {
+            result = work => result,
+            error = self.ended() => Err(error),
+        };
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
     /// The error, and what became of the server, and what it had to say.
-    pub async fn explain(&mut self, mut error: anyhow::Error) -> anyhow::Error {
+    async fn explain(&mut self, mut error: anyhow::Error) -> anyhow::Error {
         // Its sockets close a moment before a dying process is gone.
         if let Ok(end) = timeout(Duration::from_millis(500), self.ended()).await {
             error = error.context(end);
@@ -156,7 +172,7 @@ impl Running {
     }
 
     /// Resolves only with an error: the server is not supposed to end.
-    pub async fn ended(&mut self) -> anyhow::Error {
+    async fn ended(&mut self) -> anyhow::Error {
         match self.child.wait().await {
             Ok(status) => anyhow!("the server ended with {status}"),
             Err(error) => error.into(),

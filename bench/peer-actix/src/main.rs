@@ -25,6 +25,8 @@ async fn main() -> io::Result<()> {
     let server = HttpServer::new(move || {
         App::new().app_data(room.clone()).service(listen).service(say)
     });
+    // Otherwise a reader that left keeps its socket until two heartbeats have failed.
+    let server = server.h1_allow_half_closed(false);
     let server = server.workers(workers.unwrap_or_else(cores)).bind(addr)?;
     for addr in server.addrs() {
         println!("listening on http://{addr}");
