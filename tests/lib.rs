@@ -4,6 +4,8 @@
 mod chromium;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::ready;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -14,10 +16,18 @@ use std::{env, fs, thread};
 
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
-use reqwest::Response;
+#[cfg(unix)]
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::{Body, Response};
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::{Router, Server};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 pub use chromium::Browser;
 
@@ -173,9 +183,84 @@ impl Program {
 
     /// Connects to a stream, and returns when its head is there.
     pub async fn events(&self, path: &str) -> Events {
-        let response = self.get(path).await;
+        self.events_of(self.request("GET", path)).await
+    }
+
+    pub async fn events_of(&self, request: reqwest::RequestBuilder) -> Events {
+        let response = self.send(request).await;
         assert_eq!(response.status(), 200);
         Events(Box::pin(response.bytes_stream().eventsource()))
+    }
+
+    /// Sends bytes as they are, ends the sending side, and returns all that comes back.
+    pub async fn raw(&self, request: impl AsRef<[u8]>) -> String {
+        within("an answer and its end", async {
+            let mut socket = self.socket().await;
+            socket.write_all(request.as_ref()).await.unwrap();
+            socket.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            // Where the server closes with bytes unread, a reset follows its answer.
+            drop(socket.read_to_end(&mut answer).await);
+            String::from_utf8(answer).unwrap()
+        })
+        .await
+    }
+
+    /// A connection to the program, on which nothing has been sent.
+    pub async fn socket(&self) -> TcpStream {
+        let addr = self.url.strip_prefix("http://").unwrap();
+        TcpStream::connect(addr).await.unwrap()
+    }
+
+    /// A client that asks for a stream, and reads nothing of it as long as it lives.
+    pub async fn reader_that_never_reads(&self, path: &str) -> TcpStream {
+        let mut socket = self.socket().await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        within("an answer", socket.readable()).await.unwrap();
+        socket
+    }
+
+    /// A connection for many requests to one path.
+    pub async fn poster(&self, path: &str) -> Poster {
+        Poster { socket: self.socket().await, path: path.into() }
+    }
+
+    /// Runs the commands of a recorded session (its lines that begin with `$ `), and
+    /// compares what they print. With `RECORD=1`, that is the new recording instead.
+    pub fn assert_session(&self, file: &str) {
+        const WRITTEN: &str = "http://127.0.0.1:8698";
+        let path = root().join("examples").join(file);
+        let recorded = fs::read_to_string(&path).unwrap();
+        let mut session = String::new();
+        for command in recorded.lines().filter_map(|line| line.strip_prefix("$ ")) {
+            let output = Command::new("sh")
+                .args([
+                    "-c",
+                    &format!("{{ {command}\n}} 2>&1").replace(WRITTEN, &self.url),
+                ])
+                .output()
+                .unwrap();
+            session += &format!("$ {command}\n");
+            session += &String::from_utf8(output.stdout).unwrap();
+            if !session.ends_with('\n') {
+                session.push('\n');
+            }
+        }
+        assert_text(&path, &session);
+    }
+
+    /// Asks the process to end, as `kill` does.
+    #[cfg(unix)]
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Waits until the process has ended by itself, and says with which code.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        let mut ended = || ready(self.child.try_wait().unwrap().is_some());
+        until("the program ends", &mut ended).await;
+        self.child.wait().unwrap().code()
     }
 
     /// What the program wrote to stderr so far.
@@ -195,38 +280,28 @@ impl Program {
             .count()
     }
 
+    /// Bytes of the process that are in memory.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
     #[cfg(target_os = "linux")]
     pub fn threads(&self) -> usize {
         fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
     }
 
-    /// The first chunks of a stream's body, as they arrive, against the recording. With
-    /// `RECORD=1` in the environment, they are the new recording instead.
+    /// The first chunks of a stream's body, as they arrive, against the recording.
     pub async fn assert_transcript(&self, name: &str, path: &str, chunks: usize) {
-        let file = root().join("examples").join(name).join("transcript.jsonl");
-        let mut body = self.get(path).await.bytes_stream();
-        let start = Instant::now();
-        let mut lines = Vec::new();
+        let mut recording = Recording::of(self.get(path).await);
         for _ in 0..chunks {
-            let chunk = within("a chunk", body.next()).await.unwrap().unwrap();
-            let ms = start.elapsed().as_millis() as u64;
-            let text = String::from_utf8(chunk.to_vec()).unwrap();
-            lines.push(serde_json::json!({ "ms": ms, "text": text }));
+            recording.chunk().await;
         }
-        if env::var_os("RECORD").is_some() {
-            let text: String =
-                lines.iter().map(|line| format!("{line}\n")).collect();
-            fs::write(&file, text).unwrap();
-        }
-        let recorded = fs::read_to_string(&file).unwrap();
-        let recorded: Vec<serde_json::Value> = recorded
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let texts = |lines: &[serde_json::Value]| {
-            lines.iter().map(|line| line["text"].clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(texts(&lines), texts(&recorded), "RECORD=1 records it anew");
+        recording.assert(name);
     }
 
     /// Whether the events of a stream arrive when they happen: each in the second that is
@@ -264,6 +339,30 @@ impl Drop for Program {
     }
 }
 
+/// Compares a text with its recording. With `RECORD=1`, it is the new recording instead.
+pub fn assert_text(file: &Path, text: &str) {
+    if env::var_os("RECORD").is_some() {
+        fs::write(file, text).unwrap();
+    }
+    let recorded = fs::read_to_string(file).unwrap();
+    assert_eq!(text, recorded, "RECORD=1 records {} anew", file.display());
+}
+
+/// A body that is sent in chunks, so that its length is not known before its end.
+pub fn chunks(bytes: &[u8]) -> Body {
+    let chunks: Vec<_> =
+        bytes.chunks(1_500).map(|part| Ok::<_, Infallible>(part.to_vec())).collect();
+    Body::wrap_stream(futures_util::stream::iter(chunks))
+}
+
+/// Lets this process, and those that it starts from now on, have this many files open.
+#[cfg(unix)]
+pub fn allow_open_files(count: u64) {
+    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(most >= count, "`ulimit -Hn` is {most}, and this needs {count}");
+    setrlimit(Resource::RLIMIT_NOFILE, now.max(count), most).unwrap();
+}
+
 /// Serves an experiment in this process, on a port of its own, and says where.
 pub async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -271,6 +370,88 @@ pub async fn serve(router: Router) -> String {
     let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
     tokio::spawn(server.serve(router));
     url
+}
+
+/// Posts texts one after the other, without waiting for each answer.
+pub struct Poster {
+    socket: TcpStream,
+    path: String,
+}
+
+impl Poster {
+    /// Posts a text so many times, and waits until each has been accepted.
+    pub async fn post(&mut self, text: &str, times: usize) {
+        let (path, length) = (&self.path, text.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}"
+        );
+        let requests = format!("{head}\r\n\r\n{text}").repeat(times);
+        let (mut from, mut to) = self.socket.split();
+        let answers = async {
+            let mut answers = String::new();
+            while answers.matches("\r\n\r\n").count() < times {
+                let mut buffer = [0; 16_384];
+                let count = from.read(&mut buffer).await.unwrap();
+                assert!(count > 0, "the server closed: {answers}");
+                answers += str::from_utf8(&buffer[..count]).unwrap();
+            }
+            assert_eq!(answers.matches("HTTP/1.1 2").count(), times, "{answers}");
+        };
+        let all = async { tokio::join!(to.write_all(requests.as_bytes()), answers) };
+        within("all answers", all).await.0.unwrap();
+    }
+}
+
+/// A stream's body, chunk by chunk as it arrives.
+pub struct Recording {
+    body: Response,
+    start: Instant,
+    /// When each chunk arrived, in milliseconds, and its text.
+    chunks: Vec<(u64, String)>,
+}
+
+impl Recording {
+    pub fn of(body: Response) -> Self {
+        assert_eq!(body.status(), 200);
+        Self { body, start: Instant::now(), chunks: Vec::new() }
+    }
+
+    /// Waits for the next chunk.
+    pub async fn chunk(&mut self) -> &str {
+        let chunk = within("a chunk", self.body.chunk()).await.unwrap().unwrap();
+        let ms = self.start.elapsed().as_millis() as u64;
+        self.chunks.push((ms, String::from_utf8(chunk.to_vec()).unwrap()));
+        &self.chunks.last().unwrap().1
+    }
+
+    /// Writes something else for what is another one in each run.
+    pub fn mask(&mut self, random: &str, fixed: &str) {
+        for (_, text) in &mut self.chunks {
+            *text = text.replace(random, fixed);
+        }
+    }
+
+    /// Compares the chunks, not their times, with the program's `transcript.jsonl`. With
+    /// `RECORD=1` in the environment, they are the new recording instead.
+    pub fn assert(&self, name: &str) {
+        let file = root().join("examples").join(name).join("transcript.jsonl");
+        if env::var_os("RECORD").is_some() {
+            let line = |(ms, text): &(u64, String)| {
+                format!("{}\n", serde_json::json!({ "ms": ms, "text": text }))
+            };
+            fs::write(&file, self.chunks.iter().map(line).collect::<String>())
+                .unwrap();
+        }
+        let recorded = fs::read_to_string(&file).unwrap();
+        let recorded: Vec<String> = recorded
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|line| line["text"].as_str().unwrap().to_string())
+            .collect();
+        let chunks: Vec<_> =
+            self.chunks.iter().map(|(_, text)| text.clone()).collect();
+        assert_eq!(chunks, recorded, "RECORD=1 records it anew");
+    }
 }
 
 /// A stream of events, as a client of the format sees it.
@@ -306,10 +487,10 @@ pub fn run_book(folder: &Path, arguments: &[&str]) -> Ended {
 /// A copy of what the book is made of, for a test that changes it.
 pub fn copy_book() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["src", "theme", "examples", "tests/pages"] {
+    for name in ["src", "theme", "examples", "tests/pages", "bench/recorded"] {
         copy(&root().join(name), &folder.path().join(name));
     }
-    for name in ["book.toml", "tests/browser.rs"] {
+    for name in ["book.toml", "tests/browser.rs", "tests/slow.rs"] {
         fs::copy(root().join(name), folder.path().join(name)).unwrap();
     }
     folder

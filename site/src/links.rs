@@ -31,7 +31,9 @@ impl TokenSink for Sink {
                 let value = attribute.value.to_string();
                 match &*attribute.name.local {
                     "id" => drop(page.ids.insert(value)),
-                    "src" if &*name == "live-stream" => page.streams.push(value),
+                    "src" if matches!(&*name, "live-stream" | "live-page") => {
+                        page.streams.push(value)
+                    }
                     "href" | "src" => page.links.push(value),
                     _ => {}
                 }

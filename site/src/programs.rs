@@ -5,15 +5,23 @@ use salvo::prelude::*;
 use salvo::writing::Redirect;
 
 #[allow(dead_code)] // what runs the program by itself
+#[path = "../../examples/chat/main.rs"]
+mod chat;
+
+#[allow(dead_code)] // what runs the program by itself
 #[path = "../../examples/tick/main.rs"]
 mod tick;
 
 /// The programs that are mounted, by name, and the text that they were compiled from.
-pub const MOUNTED: [(&str, &str); 1] =
-    [("tick", include_str!("../../examples/tick/main.rs"))];
+pub const MOUNTED: [(&str, &str); 2] = [
+    ("chat", include_str!("../../examples/chat/main.rs")),
+    ("tick", include_str!("../../examples/tick/main.rs")),
+];
 
 pub fn router() -> Router {
-    Router::with_path("live").push(mount("tick", tick::router()))
+    Router::with_path("live")
+        .push(mount("chat", chat::router(chat::Room::new())))
+        .push(mount("tick", tick::router()))
 }
 
 /// Mounts a program under its name. Its page has relative URLs, so the address needs

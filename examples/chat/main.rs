@@ -1,0 +1,377 @@
+//! A chat room that holds: who you are survives a dropped connection, what you missed
+//! is made up for or counted, and nothing in it grows without a bound.
+//!
+//!     cargo run --example chat
+//!     curl -N http://127.0.0.1:8698/chat
+//!     curl -d hello http://127.0.0.1:8698/chat/ID
+//!
+//! ID is the data of the stream's first event. Or open http://127.0.0.1:8698/ in two
+//! windows. Chapters 5 and 6 of the book explain it. Left out: more rooms than one,
+//! names and passwords, more servers than one (chapter 13).
+
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
+use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed};
+use std::{convert::Infallible, env, fmt::Display, io, process::ExitCode};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{AbortHandle, AbortRegistration, Abortable};
+use parking_lot::Mutex;
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::http::{HeaderValue, header};
+use salvo::prelude::*;
+use salvo::sse::SseEvent;
+use tokio::time::{Duration, sleep, timeout};
+use tokio::{net::TcpListener, signal, sync::watch};
+
+// ANCHOR: bounds
+/// Users at once: an idle one costs less than 16 KiB, so all together 256 MiB.
+const MAX_USERS: usize = 16_384;
+/// Users whose coming and going is announced: n of them who come cost n² events.
+const MAX_ANNOUNCED: usize = 100;
+/// Bytes of one message: a few paragraphs.
+const MAX_MESSAGE: usize = 4_096;
+/// Events kept for readers who are slow or were away: 4 MiB, if all are that long.
+const HISTORY: usize = 1_024;
+/// How long a user without a connection stays.
+const GRACE: Duration = Duration::from_secs(5);
+/// When a client connects again that has lost its connection: well within `GRACE`.
+const RETRY: Duration = Duration::from_secs(1);
+/// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The number of no user: the sender of what the room says.
+const NOBODY: u64 = 0;
+/// How long the streams may take to end when the program ends.
+const STOP: Duration = Duration::from_secs(3);
+// ANCHOR_END: bounds
+
+// ANCHOR: main
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    if let Err(error) = serve(&addr).await {
+        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn serve(addr: &str) -> io::Result<()> {
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let server = Server::new(TcpAcceptor::try_from(listener)?);
+    let (room, handle) = (Room::new(), server.handle());
+    let stop = async {
+        stop_signal().await?;
+        handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
+        room.close();
+        Ok(())
+    };
+    tokio::try_join!(server.try_serve(router(room.clone())), stop).map(|_| ())
+}
+
+/// Waits for Ctrl-C or what a service manager sends.
+async fn stop_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    #[cfg(windows)]
+    let mut stop = signal::windows::ctrl_shutdown()?;
+    tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
+}
+
+pub fn router(room: Arc<Room>) -> Router {
+    let say = Router::with_path("{id}").post(Say(room.clone()));
+    Router::new()
+        .get(page)
+        .push(Router::with_path("chat").get(Listen(room)).push(say))
+}
+// ANCHOR_END: main
+
+#[handler]
+async fn page() -> Text<&'static str> {
+    Text::Html(include_str!("index.html"))
+}
+
+// ANCHOR: listen
+struct Listen(Arc<Room>);
+
+#[handler]
+impl Listen {
+    async fn handle(&self, req: &Request, res: &mut Response) -> Answer<()> {
+        let id = match req.query::<String>("as") {
+            Some(id) => {
+                parse_id(&id).ok_or_else(|| bad("`as` is not 32 hex digits"))?
+            }
+            None => rand::random(),
+        };
+        // An EventSource that the page had to make anew knows no last event ID.
+        let last = req.header("last-event-id").or_else(|| req.query("after"));
+        let (welcome, reader, ended) = self.0.join(id, last)?;
+        let events = stream::unfold(reader, async |mut reader| {
+            Some((Ok::<_, Infallible>(reader.next().await?), reader))
+        });
+        let fixed = HeaderValue::from_static;
+        res.headers_mut().insert(header::CONTENT_TYPE, fixed("text/event-stream"));
+        res.headers_mut().insert(header::CACHE_CONTROL, fixed("no-cache"));
+        res.headers_mut().insert("x-accel-buffering", fixed("no"));
+        res.stream(Abortable::new(stream::iter([Ok(welcome)]).chain(events), ended));
+        Ok(())
+    }
+}
+// ANCHOR_END: listen
+
+// ANCHOR: say
+struct Say(Arc<Room>);
+
+#[handler]
+impl Say {
+    async fn handle(&self, req: &mut Request) -> Answer<StatusCode> {
+        // All of it is read, even what is too much: a server that closes with bytes
+        // unread resets the connection, and the client may never see the answer.
+        let (mut bytes, mut body) = (Vec::new(), req.take_body());
+        while let Some(frame) = body.next().await {
+            let frame = frame.map_err(|_| bad("the body broke off"))?;
+            if let (Ok(data), 0..=MAX_MESSAGE) = (frame.into_data(), bytes.len()) {
+                bytes.extend_from_slice(&data);
+            }
+        }
+        let id = parse_id(&req.param::<String>("id").unwrap_or_default());
+        let Some(number) = id.and_then(|id| self.0.number(id)) else {
+            return Err(
+                StatusError::not_found().brief("nobody in the room has this id")
+            );
+        };
+        if bytes.len() > MAX_MESSAGE {
+            let why = format!("a message has {MAX_MESSAGE} bytes at most");
+            return Err(StatusError::payload_too_large().brief(why));
+        }
+        let text =
+            str::from_utf8(&bytes).map_err(|_| bad("the body is not UTF-8"))?;
+        if text.trim().is_empty() {
+            return Err(bad("the message is empty"));
+        }
+        // A terminal obeys them: a message could rewrite the screen of a `curl` reader.
+        if text.contains(|c: char| c.is_control() && !"\t\r\n".contains(c)) {
+            return Err(bad("the message has control characters"));
+        }
+        let event = SseEvent::default().text(format!("<User#{number}>: {text}"));
+        self.0.publish(number, event);
+        Ok(StatusCode::NO_CONTENT)
+    }
+}
+// ANCHOR_END: say
+
+type Answer<T> = Result<T, StatusError>;
+/// The stream's first bytes, what comes after them, and what tells that it is over.
+type Joined = (Bytes, Reader, AbortRegistration);
+
+fn bad(why: &str) -> StatusError {
+    StatusError::bad_request().brief(why)
+}
+
+fn full() -> StatusError {
+    StatusError::service_unavailable().brief("the room is full")
+}
+
+fn parse_id(text: &str) -> Option<u128> {
+    let id = u128::from_str_radix(text, 16).ok()?;
+    format!("{id:032x}").eq_ignore_ascii_case(text).then_some(id)
+}
+
+fn event(event_type: &str, data: impl Display) -> SseEvent {
+    SseEvent::default().name(event_type).text(data.to_string())
+}
+
+// ANCHOR: room
+#[derive(Default)]
+pub struct Room {
+    /// Random for each run: an event id of an earlier run is no event id of this one.
+    epoch: u64,
+    /// By id, which stays a secret: who knows it can speak for the user.
+    users: Mutex<HashMap<u128, User>>,
+    /// Users so far; the latest one's number.
+    count: AtomicU64,
+    /// All readers wait for the log to change, and read it where they are.
+    log: watch::Sender<Log>,
+}
+
+struct User {
+    /// What everybody sees.
+    number: u64,
+    /// Ends the user's stream.
+    stream: Option<AbortHandle>,
+}
+
+/// The latest events, each with its sender's number, encoded once for all readers.
+#[derive(Default)]
+struct Log {
+    kept: VecDeque<(u64, Bytes)>,
+    /// How many events there were before those that are kept.
+    forgotten: u64,
+}
+
+impl Log {
+    /// The positions of the newest event, and of the newest that is forgotten.
+    fn ends(&self) -> (u64, u64) {
+        (self.forgotten + self.kept.len() as u64, self.forgotten)
+    }
+}
+// ANCHOR_END: room
+
+impl Room {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { epoch: rand::random(), ..Self::default() })
+    }
+
+    // ANCHOR: publish
+    /// Appends an event to the log. Every reader gets it but its sender.
+    fn publish(&self, sender: u64, event: SseEvent) {
+        self.log.send_modify(|log| {
+            let event = event.id(self.event_id(log.ends().0 + 1));
+            log.kept.push_back((sender, event.to_string().into()));
+            if log.kept.len() > HISTORY {
+                log.kept.pop_front();
+                log.forgotten += 1;
+            }
+        });
+    }
+    // ANCHOR_END: publish
+
+    // ANCHOR: join
+    /// A user comes, or comes back. A stream that the user still has ends: the client
+    /// has given it up, even if the server does not know that yet.
+    fn join(self: &Arc<Self>, id: u128, last: Option<&str>) -> Answer<Joined> {
+        let (stream, ended) = AbortHandle::new_pair();
+        let mut users = self.users.lock();
+        let others = users.len();
+        let user = match users.entry(id) {
+            Entry::Occupied(user) => user.into_mut(),
+            Entry::Vacant(_) if others == MAX_USERS => return Err(full()),
+            Entry::Vacant(place) => {
+                let number = self.count.fetch_add(1, Relaxed) + 1;
+                self.announce("joined", number, others);
+                place.insert(User { number, stream: None })
+            }
+        };
+        let number = user.number;
+        user.stream.replace(stream.clone()).inspect(AbortHandle::abort);
+        drop(users);
+
+        let log = self.log.subscribe();
+        let (newest, forgotten) = log.borrow().ends();
+        let known = last.map(|id| self.position(id).filter(|at| *at <= newest));
+        // Who brings no id begins now. Who brings one of another run gets all there is.
+        let position = known.map_or(newest, |known| known.unwrap_or(forgotten));
+        let user = event("user", format!("{id:032x}")).id(self.event_id(position));
+        let name = event("name", format!("User#{number}"));
+        let mut welcome = format!("{}{name}", user.retry(RETRY));
+        if known == Some(None) {
+            welcome += &event("missed", "unknown").to_string();
+        }
+        let room = self.clone();
+        let reader = Reader { room, log, id, number, stream, position };
+        Ok((welcome.into(), reader, ended))
+    }
+    // ANCHOR_END: join
+
+    // ANCHOR: leave
+    /// Forgets a user, unless this stream is no longer the user's.
+    fn leave(&self, id: u128, number: u64, stream: &AbortHandle) {
+        let mut users = self.users.lock();
+        if !stream.is_aborted() {
+            users.remove(&id);
+            self.announce("left", number, users.len());
+        }
+    }
+
+    fn announce(&self, event_type: &str, number: u64, others: usize) {
+        if others < MAX_ANNOUNCED {
+            self.publish(NOBODY, event(event_type, format!("User#{number}")));
+        }
+    }
+    // ANCHOR_END: leave
+
+    /// Ends all streams, each with its last chunk.
+    fn close(&self) {
+        let users = self.users.lock();
+        users.values().flat_map(|user| &user.stream).for_each(AbortHandle::abort);
+    }
+
+    fn number(&self, id: u128) -> Option<u64> {
+        self.users.lock().get(&id).map(|user| user.number)
+    }
+
+    // ANCHOR: ids
+    fn event_id(&self, position: u64) -> String {
+        format!("{:016x}-{position}", self.epoch)
+    }
+
+    /// The way back. The id comes from a client, so anything may be in it.
+    fn position(&self, event_id: &str) -> Option<u64> {
+        let position = event_id.split_once('-')?.1.parse().ok()?;
+        (self.event_id(position) == event_id).then_some(position)
+    }
+    // ANCHOR_END: ids
+}
+
+// ANCHOR: reader
+/// One stream: a position in the log, and what tells that the log has grown.
+struct Reader {
+    room: Arc<Room>,
+    log: watch::Receiver<Log>,
+    id: u128,
+    number: u64,
+    stream: AbortHandle,
+    position: u64,
+}
+
+impl Reader {
+    /// What to send next: an event, or a comment when there is none for a while.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(event) = self.unread() {
+                return Some(event);
+            }
+            match timeout(HEARTBEAT, self.log.changed()).await {
+                Ok(changed) => changed.ok()?,
+                Err(_) => return Some(Bytes::from_static(b":\n\n")),
+            }
+        }
+    }
+
+    fn unread(&mut self) -> Option<Bytes> {
+        let log = self.log.borrow_and_update();
+        let missed = log.forgotten.saturating_sub(self.position);
+        if missed > 0 {
+            self.position = log.forgotten;
+            let event =
+                event("missed", missed).id(self.room.event_id(self.position));
+            return Some(event.to_string().into());
+        }
+        let unread = (self.position - log.forgotten) as usize;
+        let (sender, event) = log.kept.get(unread)?;
+        self.position += 1;
+        if *sender == self.number {
+            // An id alone is no event. After a reconnect, one's own words are not missed.
+            let id = self.room.event_id(self.position);
+            return Some(format!("id: {id}\n\n").into());
+        }
+        Some(event.clone())
+    }
+}
+// ANCHOR_END: reader
+
+// ANCHOR: guard
+impl Drop for Reader {
+    /// The client has closed the connection, or a write to it has failed.
+    fn drop(&mut self) {
+        let (room, stream) = (self.room.clone(), self.stream.clone());
+        let (id, number) = (self.id, self.number);
+        tokio::spawn(async move {
+            sleep(GRACE).await;
+            room.leave(id, number, &stream);
+        });
+    }
+}
+// ANCHOR_END: guard
