@@ -4,15 +4,17 @@
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use salvo::serve_static::StaticDir;
 use salvo::sse::{self, SseEvent};
+use serde_json::Value;
 use tests::{Browser, Program, root, run_book, serve};
 use tokio_stream::wrappers::IntervalStream;
-use tokio_stream::{StreamExt, pending};
+use tokio_stream::{StreamExt, once, pending};
 
 /// Bytes that chapter 2 may transfer, as they travel: compressed, with their heads.
 const MAX_TRANSFER: u64 = 150_000;
@@ -159,6 +161,194 @@ async fn the_seventh_stream_waits() {
     browser.until("opened == 7").await;
 }
 
+/// What a chat page shows, as JavaScript.
+const CONNECTED: &str =
+    "document.querySelector('#state').textContent == 'connected'";
+const LAST: &str = "document.querySelector('#log li:last-child')?.textContent";
+const ENTER: &str = "\u{e007}";
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn two_chat_windows_talk() {
+    let chat = Program::start("chat").await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", chat.url)).await;
+    browser.until(CONNECTED).await;
+    let first = browser.new_window().await;
+    browser.open(&format!("{}/", chat.url)).await;
+    browser.until(CONNECTED).await;
+    let me = "document.querySelector('#me').textContent";
+    assert_eq!(browser.eval(me).await, "you are User#2");
+    browser.type_into("#text", &format!("hello?{ENTER}")).await;
+    browser.until(&format!("{LAST} == 'Youhello?'")).await;
+    assert_eq!(browser.eval("document.querySelector('#text').value").await, "");
+
+    browser.to_tab(first).await;
+    browser.until(&format!("{LAST} == 'User#2hello?'")).await;
+    let lines = "document.querySelectorAll('#log li').length";
+    assert_eq!(browser.eval(lines).await, 2, "who joined, and what they said");
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_chat_page_shows_messages_as_text() {
+    let texts = [
+        "<script>window.hacked = true</script>",
+        "<img src=x onerror='window.hacked = true'>",
+        "<svg onload='window.hacked = true'>",
+        "<iframe srcdoc='<script>parent.hacked = true</script>'></iframe>",
+        "</li></ol><h1>gone</h1>",
+        "<a href='javascript:hacked = true'>click</a>",
+        "&lt;b&gt; &amp;",
+        "<User#9>: forged",
+        "two\n  lines",
+    ];
+    let chat = Program::start("chat").await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", chat.url)).await;
+    browser.until(CONNECTED).await;
+    // Somebody else says it, and then the page itself does.
+    let id = format!("{:032x}", 1);
+    let _other = chat.events(&format!("/chat?as={id}")).await;
+    let mut other = chat.poster(&format!("/chat/{id}")).await;
+    for text in texts {
+        other.post(text, 1).await;
+        let shown = serde_json::json!(format!("User#2{text}"));
+        browser.until(&format!("{LAST} == {shown}")).await;
+        let set = format!("document.querySelector('#text').value = {:?}", text);
+        browser.eval(&set).await;
+        browser.type_into("#text", ENTER).await;
+        let shown = serde_json::json!(format!("You{text}"));
+        browser.until(&format!("{LAST} == {shown}")).await;
+    }
+    // Lines hold text, and the one element that the page itself made for the name.
+    let elements =
+        "[...document.querySelectorAll('#log li *')].map((it) => it.tagName)";
+    let elements = browser.eval(elements).await;
+    assert!(
+        elements.as_array().unwrap().iter().all(|name| name == "B"),
+        "{elements}"
+    );
+    assert_eq!(browser.eval("window.hacked === undefined").await, true);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_chat_page_keeps_its_place_and_fits_a_phone() {
+    let chat = Program::start("chat").await;
+    let browser = Browser::start().await;
+    browser.resize(360, 640).await;
+    browser.open(&format!("{}/", chat.url)).await;
+    browser.until(CONNECTED).await;
+    let id = format!("{:032x}", 1);
+    let _other = chat.events(&format!("/chat?as={id}")).await;
+    let mut other = chat.poster(&format!("/chat/{id}")).await;
+    other.post(&"long ".repeat(30), 30).await;
+    let log = "document.querySelector('#log')";
+    let at_end =
+        format!("{log}.scrollTop + {log}.clientHeight > {log}.scrollHeight - 2");
+    browser.until(&format!("{log}.children.length == 31 && {at_end}")).await;
+    assert_eq!(browser.eval("document.querySelector('#newer').hidden").await, true);
+
+    browser.eval(&format!("{log}.scrollTop = 10")).await;
+    other.post("unread", 1).await;
+    browser.until(&format!("{log}.children.length == 32")).await;
+    assert_eq!(browser.eval(&format!("{log}.scrollTop")).await, 10);
+    assert_eq!(browser.eval("document.querySelector('#newer').hidden").await, false);
+    browser.type_into("#newer", ENTER).await;
+    browser.until(&at_end).await;
+    let wide = "document.documentElement.scrollWidth - innerWidth";
+    assert_eq!(browser.eval(wide).await, 0);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_chat_page_finds_a_restarted_server_and_says_what_it_knows() {
+    let mut chat = Program::start("chat").await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", chat.url)).await;
+    browser.until(CONNECTED).await;
+    let addr = chat.url.strip_prefix("http://").unwrap().to_string();
+    chat.stop();
+    browser.until(&format!("!({CONNECTED})")).await;
+    browser.type_into("#text", &format!("anybody?{ENTER}")).await;
+    browser.until(&format!("{LAST}.includes('cannot be reached')")).await;
+    let text = "document.querySelector('#text').value";
+    assert_eq!(browser.eval(text).await, "anybody?", "it can be sent again");
+    let _chat = Program::start_at("chat", &addr).await;
+    browser.until(CONNECTED).await;
+    let lines = "document.querySelector('#log').textContent";
+    browser.until(&format!("{lines}.includes('something may be missing')")).await;
+}
+
+/// Breaks the stream off, answers the reconnect with 502, and says then what the page
+/// asks for.
+struct Flaky(AtomicUsize);
+
+#[handler]
+impl Flaky {
+    async fn handle(&self, req: &Request, res: &mut Response) {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => finite(
+                res,
+                "retry: 10\nevent: user\ndata: 1\nid: e-1\n\nid: e-2\ndata: one\n\n",
+            ),
+            1 => drop(res.status_code(StatusCode::BAD_GATEWAY)),
+            _ => {
+                let after = req.query::<String>("after").unwrap_or_default();
+                let event = SseEvent::default().text(format!("after {after}"));
+                sse::stream(res, once(Ok::<_, Infallible>(event)).chain(pending()));
+            }
+        }
+    }
+}
+
+#[handler]
+async fn chat_page() -> Text<&'static str> {
+    Text::Html(include_str!("../examples/chat/index.html"))
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_chat_page_continues_after_an_answer_that_is_no_stream() {
+    let flaky = Router::with_path("chat").get(Flaky(AtomicUsize::new(0)));
+    let browser = Browser::start().await;
+    browser.open(&serve(Router::new().get(chat_page).push(flaky)).await).await;
+    // The id-only block before the last event counts, too.
+    browser.until(&format!("{LAST} == 'after e-2'")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn chapter_5_holds_two_windows_that_talk_and_a_reader() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    for page in ["chat.html", "it/chat.html"] {
+        browser.open(&format!("{}/{page}", book.url)).await;
+        let frame = |n: u8| {
+            format!(
+                "document.querySelectorAll('live-page iframe')[{n}].contentDocument"
+            )
+        };
+        for n in [0, 1] {
+            let state =
+                format!("{}?.querySelector('#state')?.textContent", frame(n));
+            browser.until(&format!("{state} == 'connected'")).await;
+        }
+        let heard = "document.querySelector('live-stream').textContent";
+        browser.eval("document.querySelector('live-stream').scrollIntoView()").await;
+        browser.until(&format!("{STATE} == 'live' && {EVENTS} >= 2")).await;
+        let write = format!(
+            "({0}.querySelector('#text').value = 'from {page}', {0}.querySelector('form').requestSubmit())",
+            frame(0)
+        );
+        browser.eval(&write).await;
+        let log = format!("{}.querySelector('#log').textContent", frame(1));
+        browser.until(&format!("{log}.includes('from {page}')")).await;
+        browser.until(&format!("{heard}.includes('from {page}')")).await;
+    }
+}
+
 /// What the panel shows, as JavaScript.
 const STATE: &str = "document.querySelector('live-stream').dataset.state";
 const EVENTS: &str = "document.querySelectorAll('live-stream li').length";
@@ -254,6 +444,10 @@ async fn a_static_host_replays_the_recording_at_its_pace() {
         browser.eval(TOGGLE).await;
         browser.until(&format!("{STATE} == 'recorded'")).await;
     }
+    // A program's own page cannot be replayed: there is a sentence in its place.
+    browser.open(&format!("{host}/chat.html")).await;
+    browser.until("!!document.querySelector('live-page p')").await;
+    assert_eq!(browser.eval("document.querySelector('iframe')").await, Value::Null);
 }
 
 #[tokio::test]
@@ -349,7 +543,10 @@ async fn no_page_is_wider_than_a_phone() {
     let browser = Browser::start().await;
     browser.resize(360, 800).await;
     for language in ["", "it/"] {
-        for page in ["index", "hello", "tick", "choosing", "glossary", "print"] {
+        for page in [
+            "index", "hello", "tick", "chat", "slow", "choosing", "glossary",
+            "print",
+        ] {
             browser.open(&format!("{}/{language}{page}.html", book.url)).await;
             browser.until("document.readyState == 'complete'").await;
             let wide = "document.documentElement.scrollWidth - innerWidth";

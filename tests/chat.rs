@@ -301,7 +301,7 @@ async fn a_last_event_id_that_is_not_ours_gets_all_there_is_and_is_told() {
         "-1",
         "banana",
         "0000000000000000-1",
-        &format!("{epoch}"),
+        epoch,
         &format!("{epoch}-"),
         &format!("{epoch}--1"),
         &format!("{epoch}-1x"),
@@ -604,12 +604,13 @@ async fn a_slow_curl_misses_events_and_is_told_how_many() {
         poster.post(&"x".repeat(4_000), 100).await;
     }
     ann.say("the end").await;
-    let (mut heard, mut missed) = (0, 0);
+    let (mut heard, mut missed, mut first) = (0, 0, None);
     loop {
         match line().await {
             end if end == "data: <User#2>: the end" => break,
             event if event == "event: missed" => {
                 let count = line().await;
+                first.get_or_insert_with(|| format!("{event}\n{count}\n"));
                 missed +=
                     count.strip_prefix("data: ").unwrap().parse::<usize>().unwrap();
             }
@@ -618,6 +619,7 @@ async fn a_slow_curl_misses_events_and_is_told_how_many() {
         }
     }
     assert!(missed > 0, "all {heard} were heard");
+    tests::assert_text_but_numbers("chat/missed.txt", &first.unwrap());
     assert_eq!(heard + missed, MESSAGES, "each message is heard or counted");
 }
 

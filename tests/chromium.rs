@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use thirtyfour::{
-    ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle,
+    By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle,
 };
 
 use crate::{until, within};
@@ -83,6 +83,21 @@ impl Browser {
 
     pub async fn to_tab(&self, tab: WindowHandle) {
         within("a tab", self.driver.switch_to_window(tab)).await.unwrap();
+    }
+
+    /// Opens a window, goes to it, and says how to go back.
+    pub async fn new_window(&self) -> WindowHandle {
+        let first = within("a window", self.driver.window()).await.unwrap();
+        let second = within("a window", self.driver.new_window()).await.unwrap();
+        self.to_tab(second).await;
+        first
+    }
+
+    /// Types on the keyboard, with the focus on an element.
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        let element = self.driver.find(By::Css(selector));
+        let element = within(selector, element).await.unwrap();
+        within(selector, element.send_keys(text)).await.unwrap();
     }
 
     /// Sets the size of the page, in CSS pixels.

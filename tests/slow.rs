@@ -1,6 +1,16 @@
-//! Chapter 6: what Tokio's channels do with a receiver that is too slow.
+//! Chapter 6: what Tokio's channels do with a receiver that is too slow, and what Salvo
+//! does with a stream that does not end.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::prelude::*;
+use salvo::sse::{self, SseEvent};
+use tests::within;
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio_stream::{StreamExt, once, pending};
 
 #[tokio::test]
 async fn a_broadcast_receiver_learns_how_much_it_missed() {
@@ -39,4 +49,24 @@ async fn a_watch_receiver_sees_the_latest_value_alone() {
     assert_eq!(*slow.borrow_and_update(), 10);
     assert!(!slow.has_changed().unwrap());
     // ANCHOR_END: coalesce
+}
+
+#[handler]
+async fn one_event_and_no_end(res: &mut Response) {
+    let event = SseEvent::default().text("1");
+    sse::stream(res, once(Ok::<_, Infallible>(event)).chain(pending()));
+}
+
+#[tokio::test]
+async fn a_graceful_stop_alone_cuts_a_stream_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
+    let handle = server.handle();
+    tokio::spawn(server.serve(Router::new().get(one_event_and_no_end)));
+    let mut answer = within("a head", reqwest::get(url)).await.unwrap();
+    assert!(within("an event", answer.chunk()).await.unwrap().is_some());
+    handle.stop_graceful(Duration::from_millis(100));
+    let end = within("the end", answer.chunk()).await;
+    assert!(end.is_err(), "no last chunk, so the client cannot take it for an end");
 }
