@@ -22,23 +22,10 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start() -> Self {
-        // A group of its own, so that the browser's processes end with the driver.
-        let mut chromedriver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("chromedriver (Debian: chromium-driver) is installed");
-        let said = BufReader::new(chromedriver.stdout.take().unwrap());
-        let port = said
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let (_, port) = line.split_once("successfully on port ")?;
-                Some(port.trim_end_matches('.').to_string())
-            })
-            .expect("chromedriver names its port");
+        // It looks for a port that is free for IPv4, and ends if IPv6 has it in use.
+        let (chromedriver, port) = (0..10)
+            .find_map(|_| start_driver())
+            .expect("chromedriver (Debian: chromium-driver) names its port");
         let mut wishes = DesiredCapabilities::chrome();
         for argument in [
             "--headless",
@@ -114,6 +101,27 @@ impl Browser {
         until(expression, async || self.eval(expression).await == Value::Bool(true))
             .await;
     }
+}
+
+/// Starts ChromeDriver, and says on which port it listens, unless it ends at once.
+fn start_driver() -> Option<(Child, String)> {
+    // A group of its own, so that the browser's processes end with the driver.
+    let mut chromedriver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("chromedriver (Debian: chromium-driver) is installed");
+    let said = BufReader::new(chromedriver.stdout.take()?);
+    let port = said.lines().map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once("successfully on port ")?;
+        Some(port.trim_end_matches('.').to_string())
+    });
+    if port.is_none() {
+        drop(chromedriver.wait());
+    }
+    Some((chromedriver, port?))
 }
 
 impl Drop for Browser {
