@@ -25,7 +25,7 @@ use crate::server::PROGRAMS;
 /// Builds each server in release mode, runs it on one core with one worker thread, and
 /// loads it from the other cores. Prints one Markdown table, with ratios to `floor`: bare
 /// sockets, the least this machine can do. With the defaults and 4 cores it takes about
-/// 12 minutes after building. Close what else runs on the machine.
+/// 13 minutes after building. Close what else runs on the machine.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -47,7 +47,7 @@ struct Compare {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     readers: u32,
     /// Messages measured in each round; p99 is a percentile over these
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     messages: u32,
     /// Rounds; the table shows the median over them
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -81,7 +81,7 @@ fn compare(args: &Compare) -> Result<()> {
     let progress = report::Progress::new(args.rounds as usize * servers.len());
     for round in 0..args.rounds as usize {
         for place in 0..servers.len() {
-            // Nobody comes first (on the coolest processor) in every round.
+            // So that no server always comes first, on a cool processor.
             let at = (round + place) % servers.len();
             let server = &servers[at];
             progress.next(&format!("{}, round {}", server.program.name, round + 1));

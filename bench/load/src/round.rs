@@ -96,8 +96,7 @@ async fn load(
     // It is told who comes and goes: nobody looks, but somebody has to take it.
     tokio::spawn(async move { copy(&mut events, &mut sink()).await });
     for number in 0..WARM_UP {
-        fan_out(crowd, &mut poster, number).await?;
-        let heard = crowd.heard[number].load(Relaxed);
+        let (_, heard) = fan_out(crowd, &mut poster, number).await?;
         ensure!(
             heard == crowd.size,
             "{heard} of {} heard a warm-up message",
@@ -107,15 +106,16 @@ async fn load(
     server::settle(pid).await?;
 
     let cpu = server::cpu(pid)?;
-    let mut times = Vec::new();
+    let (mut times, mut heard) = (Vec::new(), 0);
     for number in WARM_UP..WARM_UP + messages {
-        times.push(fan_out(crowd, &mut poster, number).await?);
+        let (time, by) = fan_out(crowd, &mut poster, number).await?;
+        times.push(time);
+        heard += by;
         progress.show(&format!("fan-out {}/{messages}", times.len()));
     }
-    let heard = crowd.heard[WARM_UP..].iter().map(|heard| heard.load(Relaxed));
-    let heard = heard.sum::<usize>();
     server::settle(pid).await?;
-    let cpu = server::cpu(pid)? - cpu;
+    let cpu = server::cpu(pid)?.checked_sub(cpu);
+    let cpu = cpu.context("a thread ended, and its CPU time is gone")?;
     let used = server::rss(pid)?;
 
     let (start, repeats) = (Instant::now(), crowd.repeats.load(Relaxed));
@@ -131,7 +131,7 @@ async fn load(
         used_kib: each_kib(used),
         p50_ms: percentile(&times, 50).as_secs_f64() * 1e3,
         p99_ms: percentile(&times, 99).as_secs_f64() * 1e3,
-        lost: (crowd.size * messages - heard) as f64,
+        lost: (crowd.size * messages).saturating_sub(heard) as f64,
         storm_s: storm.as_secs_f64(),
         repeats: (crowd.repeats.load(Relaxed) - repeats) as f64,
     })
@@ -162,12 +162,12 @@ async fn all_joined(
     }
 }
 
-/// From the start of the POST to the last delivery.
+/// From the start of the POST to the last delivery, and how many readers it reached.
 async fn fan_out(
     crowd: &Crowd,
     poster: &mut Poster,
     number: usize,
-) -> Result<Duration> {
+) -> Result<(Duration, usize)> {
     let mut all_heard = crowd.all_heard.subscribe();
     let start = Instant::now();
     let deadline = start + PATIENCE;
@@ -175,10 +175,11 @@ async fn fan_out(
     let posted = timeout_at(deadline, poster.post(&text)).await;
     posted.context("no answer to a POST within 10 s")??;
     let done = all_heard.wait_for(|last| last.is_some_and(|(n, _)| n == number));
-    match timeout_at(deadline, done).await {
-        Ok(last) => Ok(last?.map_or(PATIENCE, |(_, at)| at - start)),
-        Err(_) => Ok(PATIENCE),
-    }
+    let time = match timeout_at(deadline, done).await {
+        Ok(last) => last?.map_or(PATIENCE, |(_, at)| at - start),
+        Err(_) => PATIENCE,
+    };
+    Ok((time, crowd.heard[number].load(Relaxed)))
 }
 
 /// The nearest-rank percentile of sorted values.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, copy, sink};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::{sleep, timeout};
 
@@ -88,8 +88,6 @@ pub struct Running {
     pub pid: u32,
     child: Child,
     stderr: File,
-    /// Kept: a server that prints to a closed pipe would die of it.
-    _stdout: BufReader<ChildStdout>,
 }
 
 impl Built {
@@ -110,31 +108,21 @@ impl Built {
             )?;
         let pid = child.id().context("the server has no process id")?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        let ready =
-            timeout(Duration::from_secs(10), stdout.read_line(&mut line)).await;
-        let addr = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .and_then(|addr| addr.parse().ok());
-        let mut running = Running {
-            addr: addr.unwrap_or_else(|| SocketAddr::from(([0; 4], 0))),
-            pid,
-            child,
-            stderr,
-            _stdout: stdout,
-        };
-        if addr.is_none() {
-            let why = match ready {
-                Ok(_) => format!("its first line is {line:?}"),
-                Err(_) => "it said nothing for 10 s".into(),
-            };
-            return Err(running
-                .explain(anyhow!("no `listening on http://…`: {why}"))
-                .await);
-        }
+        let mut running = Running { addr: ([0; 4], 0).into(), pid, child, stderr };
+        running.addr = running.during(address(&mut stdout)).await?;
+        // A server that prints to a closed pipe would die of it.
+        tokio::spawn(async move { copy(&mut stdout, &mut sink()).await });
         Ok(running)
     }
+}
+
+async fn address(stdout: &mut BufReader<ChildStdout>) -> Result<SocketAddr> {
+    let mut line = String::new();
+    let first = timeout(Duration::from_secs(10), stdout.read_line(&mut line)).await;
+    first.context("it said nothing for 10 s")??;
+    let addr = line.trim().strip_prefix("listening on http://");
+    addr.and_then(|addr| addr.parse().ok())
+        .with_context(|| format!("its first line is {line:?}, no `listening on`"))
 }
 
 impl Running {
@@ -146,7 +134,7 @@ impl Running {
     ) -> Result<T> {
         let result = tokio::select! {
             result = work => result,
-            error = self.ended() => Err(error),
+            _ = self.child.wait() => Err(anyhow!("there was still work to do")),
         };
         match result {
             Ok(value) => Ok(value),
@@ -157,8 +145,9 @@ impl Running {
     /// The error, and what became of the server, and what it had to say.
     async fn explain(&mut self, mut error: anyhow::Error) -> anyhow::Error {
         // Its sockets close a moment before a dying process is gone.
-        if let Ok(end) = timeout(Duration::from_millis(500), self.ended()).await {
-            error = error.context(end);
+        let end = timeout(Duration::from_millis(500), self.child.wait()).await;
+        if let Ok(Ok(status)) = end {
+            error = error.context(format!("the server ended with {status}"));
         }
         let mut stderr = Vec::new();
         let read =
@@ -168,14 +157,6 @@ impl Running {
         match read {
             Ok(0) | Err(_) => error,
             Ok(_) => error.context(format!("the server's stderr:\n{said}")),
-        }
-    }
-
-    /// Resolves only with an error: the server is not supposed to end.
-    async fn ended(&mut self) -> anyhow::Error {
-        match self.child.wait().await {
-            Ok(status) => anyhow!("the server ended with {status}"),
-            Err(error) => error.into(),
         }
     }
 }
@@ -194,8 +175,8 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(sum))
 }
 
-/// "on-CPU ns, waiting ns, time slices": proc(5) has only the file's existence,
-/// the kernel's Documentation/scheduler/sched-stats.rst the fields.
+/// The first of three fields is the time on a CPU in ns (sched-stats.rst in the kernel's
+/// documentation).
 fn on_cpu(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().next()?.parse().ok()
 }
