@@ -272,7 +272,7 @@ async fn the_chat_page_finds_a_restarted_server_and_says_what_it_knows() {
     chat.stop();
     browser.until(&format!("!({CONNECTED})")).await;
     browser.type_into("#text", &format!("anybody?{ENTER}")).await;
-    browser.until(&format!("{LAST}.includes('cannot be reached')")).await;
+    browser.until(&format!("{LAST}.includes('does not answer')")).await;
     let text = "document.querySelector('#text').value";
     assert_eq!(browser.eval(text).await, "anybody?", "it can be sent again");
     let _chat = Program::start_at("chat", &addr).await;

@@ -237,6 +237,44 @@ async fn a_reconnect_keeps_the_user_and_fills_the_gap() {
 }
 
 #[tokio::test]
+async fn who_stays_away_too_long_gets_a_new_number_and_still_no_words_of_their_own()
+{
+    let chat = Program::start("chat").await;
+    let mut bob = User::join(&chat).await;
+    let ann = User::join(&chat).await;
+    ann.say("I am off").await;
+    let (id, last) = (ann.id, ann.last);
+    drop(ann.events);
+    for heard in ["joined User#2", "message <User#2>: I am off", "left User#2"] {
+        assert_eq!(bob.hears().await, heard);
+    }
+    bob.say("bye").await;
+    let mut ann = User::back(&chat, &id, &last).await;
+    assert_eq!(ann.name, "User#3");
+    assert_eq!(bob.hears().await, "joined User#3");
+    assert_eq!(ann.hears().await, "message <User#1>: bye");
+    bob.say("oh, hello").await;
+    assert_eq!(ann.hears().await, "message <User#1>: oh, hello");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_write() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    for (site, status) in [
+        ("same-origin", 204),
+        ("none", 204),
+        ("same-site", 403),
+        ("cross-site", 403),
+        ("banana", 403),
+    ] {
+        let request = chat.request("POST", &format!("/chat/{}", ann.id)).body("hi");
+        let answer = chat.send(request.header("sec-fetch-site", site)).await;
+        assert_eq!(answer.status(), status, "{site}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_made_a_new_event_source_says_after_what() {
     let chat = Program::start("chat").await;
     let ann = User::join(&chat).await;
@@ -314,7 +352,6 @@ async fn a_last_event_id_that_is_not_ours_gets_all_there_is_and_is_told() {
     for last in forged {
         let mut ann = User::back(&chat, &ann.id, last).await;
         assert_eq!(ann.hears().await, "missed unknown", "{last}");
-        assert_eq!(ann.hears().await, "joined User#1", "{last}");
         assert_eq!(ann.hears().await, "joined User#2", "{last}");
         assert_eq!(ann.hears().await, "message <User#2>: hi", "{last}");
     }

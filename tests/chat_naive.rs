@@ -28,7 +28,7 @@ async fn a_long_body_gets_no_answer() {
 async fn say(chat: &Program, id: &str, text: &str) {
     let request = chat.request("POST", &format!("/chat/{id}"));
     let answer = chat.send(request.body(text.to_string())).await;
-    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.status(), 204);
 }
 
 #[tokio::test]

@@ -29,7 +29,11 @@ for (const code of document.querySelectorAll('pre > code:not(.result)')) {
   button.className = 'copy';
   button.textContent = words.copy;
   button.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(code.textContent);
+    // Of a recorded session, only what was typed.
+    const typed = code.matches('.language-console')
+      ? code.textContent.split('\n').filter((line) => line.startsWith('$ ')).map((line) => line.slice(2)).join('\n')
+      : code.textContent;
+    await navigator.clipboard.writeText(typed);
     button.textContent = words.copied;
     setTimeout(() => { button.textContent = words.copy; }, 2000);
   });

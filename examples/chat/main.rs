@@ -5,9 +5,10 @@
 //!     curl -N http://127.0.0.1:8698/chat
 //!     curl -d hello http://127.0.0.1:8698/chat/ID
 //!
-//! ID is the data of the stream's first event. Or open http://127.0.0.1:8698/ in two
-//! windows. Chapters 5 and 6 of the book explain it. Left out: more rooms than one,
-//! names and passwords, more servers than one (chapter 13).
+//! ID is the data of the first event in the stream of somebody else: nobody hears
+//! themself. Or open http://127.0.0.1:8698/ in two windows. Chapters 5 and 6 of the book
+//! explain it. Left out: more rooms than one, names and passwords, more servers than one
+//! (chapter 13).
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed};
@@ -31,7 +32,8 @@ const MAX_USERS: usize = 16_384;
 const MAX_ANNOUNCED: usize = 100;
 /// Bytes of one message: a few paragraphs.
 const MAX_MESSAGE: usize = 4_096;
-/// Events kept for readers who are slow or were away: 4 MiB, if all are that long.
+/// Events kept for readers who are slow or were away: 4 MiB, if all are that long, and
+/// 28 MiB, if somebody sends nothing but newlines, each of which becomes a `data: ` line.
 const HISTORY: usize = 1_024;
 /// How long a user without a connection stays.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,8 +41,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// The number of no user: the sender of what the room says.
-const NOBODY: u64 = 0;
+
 /// How long the streams may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
 // ANCHOR_END: bounds
@@ -127,6 +128,15 @@ struct Say(Arc<Room>);
 #[handler]
 impl Say {
     async fn handle(&self, req: &mut Request) -> Answer<StatusCode> {
+        // A browser says when a page of another origin sends a request; curl says nothing.
+        if !matches!(
+            req.header("sec-fetch-site"),
+            None | Some("same-origin" | "none")
+        ) {
+            return Err(
+                StatusError::forbidden().brief("sent by a page of another origin")
+            );
+        }
         // All of it is read, even what is too much: a server that closes with bytes
         // unread resets the connection, and the client may never see the answer.
         let (mut bytes, mut body) = (Vec::new(), req.take_body());
@@ -137,7 +147,8 @@ impl Say {
             }
         }
         let id = parse_id(&req.param::<String>("id").unwrap_or_default());
-        let Some(number) = id.and_then(|id| self.0.number(id)) else {
+        let Some((id, number)) = id.and_then(|id| Some((id, self.0.number(id)?)))
+        else {
             return Err(
                 StatusError::not_found().brief("nobody in the room has this id")
             );
@@ -156,7 +167,7 @@ impl Say {
             return Err(bad("the message has control characters"));
         }
         let event = SseEvent::default().text(format!("<User#{number}>: {text}"));
-        self.0.publish(number, event);
+        self.0.publish(id, event);
         Ok(StatusCode::NO_CONTENT)
     }
 }
@@ -203,10 +214,10 @@ struct User {
     stream: Option<AbortHandle>,
 }
 
-/// The latest events, each with its sender's number, encoded once for all readers.
+/// The latest events, each with its sender's id, encoded once for all readers.
 #[derive(Default)]
 struct Log {
-    kept: VecDeque<(u64, Bytes)>,
+    kept: VecDeque<(u128, Bytes)>,
     /// How many events there were before those that are kept.
     forgotten: u64,
 }
@@ -226,7 +237,7 @@ impl Room {
 
     // ANCHOR: publish
     /// Appends an event to the log. Every reader gets it but its sender.
-    fn publish(&self, sender: u64, event: SseEvent) {
+    fn publish(&self, sender: u128, event: SseEvent) {
         self.log.send_modify(|log| {
             let event = event.id(self.event_id(log.ends().0 + 1));
             log.kept.push_back((sender, event.to_string().into()));
@@ -250,7 +261,7 @@ impl Room {
             Entry::Vacant(_) if others == MAX_USERS => return Err(full()),
             Entry::Vacant(place) => {
                 let number = self.count.fetch_add(1, Relaxed) + 1;
-                self.announce("joined", number, others);
+                self.announce("joined", id, number, others);
                 place.insert(User { number, stream: None })
             }
         };
@@ -281,13 +292,13 @@ impl Room {
         let mut users = self.users.lock();
         if !stream.is_aborted() {
             users.remove(&id);
-            self.announce("left", number, users.len());
+            self.announce("left", id, number, users.len());
         }
     }
 
-    fn announce(&self, event_type: &str, number: u64, others: usize) {
+    fn announce(&self, event_type: &str, id: u128, number: u64, others: usize) {
         if others < MAX_ANNOUNCED {
-            self.publish(NOBODY, event(event_type, format!("User#{number}")));
+            self.publish(id, event(event_type, format!("User#{number}")));
         }
     }
     // ANCHOR_END: leave
@@ -352,7 +363,7 @@ impl Reader {
         let unread = (self.position - log.forgotten) as usize;
         let (sender, event) = log.kept.get(unread)?;
         self.position += 1;
-        if *sender == self.number {
+        if *sender == self.id {
             // An id alone is no event. After a reconnect, one's own words are not missed.
             let id = self.room.event_id(self.position);
             return Some(format!("id: {id}\n\n").into());

@@ -3,7 +3,7 @@
 //!
 //!     cargo run --example chat_naive
 //!     curl -N http://127.0.0.1:8698/chat
-//!     curl -d hello http://127.0.0.1:8698/chat/1
+//!     curl -d hello http://127.0.0.1:8698/chat/2
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, atomic::AtomicUsize, atomic::Ordering};
@@ -75,12 +75,13 @@ async fn listen(res: &mut Response) {
 // ANCHOR: say
 #[handler]
 #[expect(clippy::unwrap_used)]
-async fn say(req: &mut Request) {
+async fn say(req: &mut Request) -> StatusCode {
     let id = req.param::<usize>("id").unwrap();
     let body = req.payload().await.unwrap();
     let text = format!("<User#{id}>: {}", str::from_utf8(body).unwrap());
     USERS.lock().unwrap().retain(|other, sender| {
         *other == id || sender.send(Message::Text(text.clone())).is_ok()
     });
+    StatusCode::NO_CONTENT
 }
 // ANCHOR_END: say
