@@ -113,15 +113,18 @@ fn start_driver() -> Option<(Child, String)> {
         .process_group(0)
         .spawn()
         .expect("chromedriver (Debian: chromium-driver) is installed");
-    let said = BufReader::new(chromedriver.stdout.take()?);
+    let said = BufReader::new(chromedriver.stdout.take().unwrap());
     let port = said.lines().map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("successfully on port ")?;
         Some(port.trim_end_matches('.').to_string())
     });
-    if port.is_none() {
-        drop(chromedriver.wait());
+    match port {
+        Some(port) => Some((chromedriver, port)),
+        None => {
+            drop(chromedriver.wait());
+            None
+        }
     }
-    Some((chromedriver, port?))
 }
 
 impl Drop for Browser {
