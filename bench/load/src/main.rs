@@ -39,6 +39,11 @@ struct Cli {
 enum Command {
     /// Record how memory grows when a reader stops reading: chat_naive against chat
     Memory,
+    /// Print the rows of the book's table, from a table that --save has written
+    Ratios {
+        /// As in recorded/table.md
+        file: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -66,6 +71,13 @@ fn main() -> Result<()> {
     match cli.command {
         None => compare(&cli.compare),
         Some(Command::Memory) => memory::record(),
+        Some(Command::Ratios { file }) => {
+            let table = std::fs::read_to_string(&file);
+            let table =
+                table.with_context(|| format!("cannot read {}", file.display()))?;
+            print!("{}", report::ratios(&table)?);
+            Ok(())
+        }
     }
 }
 

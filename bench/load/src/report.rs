@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fmt::Write as _, fs};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::round::Figures;
 use crate::server::Program;
@@ -108,6 +108,41 @@ pub fn table<'a>(
     Ok(table)
 }
 
+/// The rows of the table in the book: what of a saved table holds on other machines, too.
+/// CPU, median and tail of a fan-out are times the floor's; memory is times bare hyper's,
+/// the least that a server on hyper can reach.
+pub fn ratios(table: &str) -> Result<String> {
+    let rows: Vec<Vec<_>> = table
+        .lines()
+        .filter(|line| line.ends_with(" |") && !line.contains("--"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let number = |name: &str, column: &str| {
+        let head = rows.first().context("the table has a head")?;
+        let at = head.iter().position(|cell| *cell == column);
+        let row = rows.iter().find(|row| row.get(1) == Some(&name));
+        let cell = at.zip(row).and_then(|(at, row)| row.get(at)?.split(' ').next());
+        let cell = cell.with_context(|| format!("no {column} of {name}"))?;
+        cell.parse::<f64>().with_context(|| format!("{column} of {name}: {cell}"))
+    };
+    let mut ratios = String::new();
+    for row in rows.iter().skip(1) {
+        let [_, name, made_with, ..] = row[..] else { continue };
+        let times = |column, other| {
+            anyhow::Ok(number(name, column)? / number(other, column)?)
+        };
+        writeln!(
+            ratios,
+            "| `{name}` ({made_with}) | {:.2} | {:.2} | {:.2} | {:.2} |",
+            times("CPU per delivery", "floor")?,
+            times("memory per reader, idle", "peer-hyper")?,
+            times("fan-out p50", "floor")?,
+            number(name, "p99/p50 ÷ floor's")?,
+        )?;
+    }
+    Ok(ratios)
+}
+
 /// Of each figure by itself.
 fn median(rounds: &[Figures]) -> Figures {
     let of =
@@ -159,6 +194,14 @@ fn output(program: &str, args: &[&str]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ratios_in_the_book_are_those_of_the_recorded_table() {
+        let table = include_str!("../../recorded/table.md");
+        assert_eq!(ratios(table).unwrap(), include_str!("../../recorded/ratios.md"));
+        assert!(ratios("").unwrap().is_empty());
+        assert!(ratios(&table.replace("peer-hyper", "another")).is_err());
+    }
 
     #[test]
     fn the_middle_of_an_even_number_of_rounds_is_between_two() {
