@@ -8,7 +8,7 @@ use salvo::conn::tcp::TcpAcceptor;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use tests::within;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::{StreamExt, once, pending};
 
@@ -69,4 +69,32 @@ async fn a_graceful_stop_alone_cuts_a_stream_off() {
     handle.stop_graceful(Duration::from_millis(100));
     let end = within("the end", answer.chunk()).await;
     assert!(end.is_err(), "no last chunk, so the client cannot take it for an end");
+}
+
+/// Connects again and again, until a connection has to wait: how many had not to.
+#[cfg(target_os = "linux")]
+async fn connect_unaccepted(listener: &TcpListener, most: usize) -> usize {
+    let addr = listener.local_addr().unwrap();
+    let mut connections = Vec::new();
+    while connections.len() < most
+        && let Ok(connection) = tokio::time::timeout(
+            Duration::from_millis(500),
+            TcpStream::connect(addr),
+        )
+        .await
+    {
+        connections.push(connection.unwrap());
+    }
+    connections.len()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn by_default_few_connections_may_wait_to_be_accepted() {
+    let default = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(connect_unaccepted(&default, 400).await, 129);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let long = socket.listen(4_096).unwrap();
+    assert_eq!(connect_unaccepted(&long, 400).await, 400);
 }

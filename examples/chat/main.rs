@@ -22,8 +22,9 @@ use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{HeaderName, HeaderValue, header};
 use salvo::prelude::*;
 use salvo::sse::SseEvent;
+use tokio::net::{TcpSocket, lookup_host};
 use tokio::time::{Duration, sleep, timeout};
-use tokio::{net::TcpListener, signal, sync::Notify};
+use tokio::{signal, sync::Notify};
 
 // ANCHOR: bounds
 /// Users at once: an idle one costs less than 16 KiB, so all together 256 MiB.
@@ -44,7 +45,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-
+/// Connections that may wait to be accepted, as when all readers come back at once.
+const BACKLOG: u32 = 4_096;
 /// How long the streams may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
 // ANCHOR_END: bounds
@@ -65,7 +67,13 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(addr: String) -> io::Result<()> {
-    let listener = TcpListener::bind(addr).await?;
+    let addr =
+        lookup_host(addr).await?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let socket =
+        if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    let listener = socket.listen(BACKLOG)?;
     println!("listening on http://{}", listener.local_addr()?);
     let mut server = Server::new(TcpAcceptor::try_from(listener)?);
     // Events are small: to copy one into a single piece costs less than to send three.
@@ -121,16 +129,12 @@ impl Listen {
         let events = stream::unfold(reader, async |mut reader| {
             Some((Ok::<_, Infallible>(reader.next().await), reader))
         });
-        let head = [
+        let unbuffered = HeaderName::from_static("x-accel-buffering");
+        res.headers_mut().extend([
             (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (
-                HeaderName::from_static("x-accel-buffering"),
-                HeaderValue::from_static("no"),
-            ),
-        ];
-        res.headers_mut().extend(head);
-
+            (unbuffered, HeaderValue::from_static("no")),
+        ]);
         res.stream(Abortable::new(events, ended));
         Ok(())
     }
@@ -143,15 +147,6 @@ struct Say(Arc<Room>);
 #[handler]
 impl Say {
     async fn handle(&self, req: &mut Request) -> Answer<StatusCode> {
-        // A browser says when a page of another origin sends a request; curl says nothing.
-        if !matches!(
-            req.header("sec-fetch-site"),
-            None | Some("same-origin" | "none")
-        ) {
-            return Err(
-                StatusError::forbidden().brief("sent by a page of another origin")
-            );
-        }
         // All of it is read, even what is too much: a server that closes with bytes
         // unread resets the connection, and the client may never see the answer.
         let (mut bytes, mut body) = (Vec::new(), req.take_body());
@@ -161,12 +156,17 @@ impl Say {
                 bytes.extend_from_slice(&data);
             }
         }
+        // A browser says if a page of another origin sends a request; curl says nothing.
+        let from: Option<&str> = req.header("sec-fetch-site");
+        if !matches!(from, None | Some("same-origin" | "none")) {
+            let why = "a page of another origin has sent this";
+            return Err(StatusError::forbidden().brief(why));
+        }
         let id = parse_id(&req.param::<String>("id").unwrap_or_default());
         let Some((id, number)) = id.and_then(|id| Some((id, self.0.number(id)?)))
         else {
-            return Err(
-                StatusError::not_found().brief("nobody in the room has this id")
-            );
+            let why = "nobody in the room has this id";
+            return Err(StatusError::not_found().brief(why));
         };
         if bytes.len() > MAX_MESSAGE {
             let why = format!("a message has {MAX_MESSAGE} bytes at most");

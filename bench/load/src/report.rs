@@ -109,7 +109,7 @@ pub fn table<'a>(
 }
 
 /// The rows of the table in the book: what of a saved table holds on other machines, too.
-/// CPU, median and tail of a fan-out are times the floor's; memory is times bare hyper's,
+/// CPU, median and tail of a fan-out, and the storm are times the floor's; memory is times bare hyper's,
 /// the least that a server on hyper can reach.
 pub fn ratios(table: &str) -> Result<String> {
     let rows: Vec<Vec<_>> = table
@@ -133,11 +133,12 @@ pub fn ratios(table: &str) -> Result<String> {
         };
         writeln!(
             ratios,
-            "| `{name}` ({made_with}) | {:.2} | {:.2} | {:.2} | {:.2} |",
+            "| `{name}` ({made_with}) | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
             times("CPU per delivery", "floor")?,
             times("memory per reader, idle", "peer-hyper")?,
             times("fan-out p50", "floor")?,
             number(name, "p99/p50 ÷ floor's")?,
+            times("all reconnected", "floor")?,
         )?;
     }
     Ok(ratios)
