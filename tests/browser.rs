@@ -346,7 +346,7 @@ async fn the_chat_page_continues_after_an_answer_that_is_no_stream() {
     let flaky = Router::with_path("chat").get(Flaky(AtomicUsize::new(0)));
     let browser = Browser::start().await;
     browser.open(&serve(Router::new().get(chat_page).push(flaky)).await).await;
-    // The id-only block before the last event counts, too.
+    // The page knows what it heard last, although the new EventSource does not.
     browser.until(&format!("{LAST} == 'after e-2'")).await;
 }
 

@@ -625,7 +625,7 @@ async fn a_slow_curl_misses_events_and_is_told_how_many() {
     const MESSAGES: usize = 20_000;
     let chat = Program::start("chat").await;
     let mut curl = tokio::process::Command::new("curl")
-        .args(["-sN", "--limit-rate", "4M", &format!("{}/chat", chat.url)])
+        .args(["-sN", "--limit-rate", "1M", &format!("{}/chat", chat.url)])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

@@ -34,7 +34,7 @@ const MAX_ANNOUNCED: usize = 100;
 /// Bytes of one message: a few paragraphs.
 const MAX_MESSAGE: usize = 4_096;
 /// Events kept for readers who are slow or were away: 4 MiB, if all are that long, and
-/// 28 MiB, if somebody sends nothing but newlines, each of which becomes a `data: ` line.
+/// 28 MiB, if somebody sends almost nothing but newlines: each becomes a `data: ` line.
 const HISTORY: usize = 1_024;
 /// Bytes that wait in this program for one reader who does not read, and of a request's
 /// head: the least that hyper accepts. Its default is 400 KiB.
