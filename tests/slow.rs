@@ -91,10 +91,13 @@ async fn connect_unaccepted(listener: &TcpListener, most: usize) -> usize {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn by_default_few_connections_may_wait_to_be_accepted() {
+    let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    // The kernel lets one more wait than it was asked for.
     let default = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    assert_eq!(connect_unaccepted(&default, 400).await, 129);
+    assert_eq!(connect_unaccepted(&default, 400).await, limit.min(128) + 1);
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let long = socket.listen(4_096).unwrap();
-    assert_eq!(connect_unaccepted(&long, 400).await, 400);
+    assert_eq!(connect_unaccepted(&long, 400).await, 400.min(limit + 1));
 }
