@@ -29,7 +29,7 @@ use tokio::{signal, sync::Notify};
 // ANCHOR: bounds
 /// Users at once: an idle one costs less than 16 KiB, so all together 256 MiB.
 const MAX_USERS: usize = 16_384;
-/// Users whose coming and going is announced: n of them who come cost n² events.
+/// Users whose coming and going is announced: n who come cost n²/2 deliveries.
 const MAX_ANNOUNCED: usize = 100;
 /// Bytes of one message: a few paragraphs.
 const MAX_MESSAGE: usize = 4_096;
