@@ -78,6 +78,21 @@ fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
     built.entry(name.to_string()).or_insert_with(build).clone()
 }
 
+/// The command that starts an example. `model` is one of the package `llm`.
+fn example(name: &str) -> Command {
+    let package = if name == "model" { "llm" } else { name };
+    let mut command = Command::new(binary(package, "example", name));
+    for variable in ["OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs an example to its end, with these in its environment.
+pub fn run(name: &str, variables: &[(&str, &str)]) -> Ended {
+    ended(example(name).envs(variables.iter().copied()).output().unwrap())
+}
+
 /// Lets time pass in which something must *not* happen: what does, is waited for.
 pub async fn watch(time: Duration) {
     drop(tokio::time::timeout(time, std::future::pending::<()>()).await);
@@ -108,8 +123,14 @@ impl Program {
     }
 
     pub async fn start_at(name: &str, addr: &str) -> Self {
-        let mut command = Command::new(binary(name, "example", name));
-        Self::spawn(command.env("ADDR", addr)).await
+        Self::start_with(name, &[("ADDR", addr)]).await
+    }
+
+    /// Starts an example with these in its environment.
+    pub async fn start_with(name: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = example(name);
+        command.env("ADDR", "127.0.0.1:0").envs(variables.iter().copied());
+        Self::spawn(&mut command).await
     }
 
     /// Starts the example again on addresses where it cannot listen, this one's among
@@ -117,9 +138,7 @@ impl Program {
     pub fn assert_bad_addresses_are_one_clear_line(&self, name: &str) {
         let taken = self.url.strip_prefix("http://").unwrap();
         for addr in [taken, "banana", "127.0.0.1:99999"] {
-            let mut command = Command::new(binary(name, "example", name));
-            let Ended { code, stdout, stderr } =
-                ended(command.env("ADDR", addr).output().unwrap());
+            let Ended { code, stdout, stderr } = run(name, &[("ADDR", addr)]);
             assert_eq!(code, Some(1));
             assert_eq!(stdout, "");
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -229,6 +248,11 @@ impl Program {
     /// Runs the commands of a recorded session (its lines that begin with `$ `), and
     /// compares what they print. With `RECORD=1`, that is the new recording instead.
     pub fn assert_session(&self, file: &str) {
+        assert_recorded(file, &self.session(file));
+    }
+
+    /// What the commands of a recorded session print now.
+    pub fn session(&self, file: &str) -> String {
         const WRITTEN: &str = "http://127.0.0.1:8698";
         let recorded =
             fs::read_to_string(root().join("examples").join(file)).unwrap();
@@ -247,7 +271,7 @@ impl Program {
                 session.push('\n');
             }
         }
-        assert_eq!(session, recording(file, &session), "RECORD=1 records it anew");
+        session
     }
 
     /// Asks the process to end, as `kill` does.
@@ -346,6 +370,11 @@ fn recording(file: &str, text: &str) -> String {
         fs::write(&file, text).unwrap();
     }
     fs::read_to_string(&file).unwrap_or_else(|_| panic!("RECORD=1 writes {file:?}"))
+}
+
+/// Compares a text with its recording.
+pub fn assert_recorded(file: &str, text: &str) {
+    assert_eq!(text, recording(file, text), "RECORD=1 records it anew");
 }
 
 /// Compares a text with its recording, save for the numbers in it.
@@ -502,7 +531,8 @@ pub fn copy_book() -> TempDir {
     for name in ["src", "theme", "examples", "tests/pages", "bench/recorded"] {
         copy(&root().join(name), &folder.path().join(name));
     }
-    for name in ["book.toml", "tests/browser.rs", "tests/slow.rs"] {
+    for name in ["book.toml", "tests/browser.rs", "tests/glued.rs", "tests/slow.rs"]
+    {
         fs::copy(root().join(name), folder.path().join(name)).unwrap();
     }
     folder

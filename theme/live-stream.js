@@ -1,4 +1,5 @@
 // <live-stream src="tick/ticks">: a program's stream, live in the page that explains it.
+// With `ask`, that JSON is posted to `src` first, and the stream is where `Location` says.
 // It reads with one fetch, which gives the bytes and, through a parser, the events. Where
 // no server answers, it replays the recording that the page holds, and says so.
 import { words } from '{{ resource "book.js" }}';
@@ -142,7 +143,7 @@ class LiveStream extends HTMLElement {
     this.#set('connecting');
     let response;
     try {
-      const url = new URL(this.getAttribute('src'), new URL(base, location));
+      const url = await this.#ask(new URL(this.getAttribute('src'), new URL(base, location)), signal);
       response = await fetch(url, { signal, cache: 'no-store', headers: { accept: 'text/event-stream' } });
     } catch (error) {
       if (signal.aborted) throw error;
@@ -158,6 +159,15 @@ class LiveStream extends HTMLElement {
       if (done) return 'ended';
       receive(value);
     }
+  }
+
+  /** Where the stream is. */
+  async #ask(url, signal) {
+    const body = this.getAttribute('ask');
+    if (body === null) return url;
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(url, { method: 'POST', headers, body, signal });
+    return new URL(response.headers.get('location') ?? '', url);
   }
 
   /** Plays the recording at its own pace. */

@@ -1,27 +1,38 @@
 //! The programs of the book, mounted under `/live/NAME/`: the chapter's panel talks to
 //! the very code that the chapter explains.
 
+use std::io;
+
 use salvo::prelude::*;
 use salvo::writing::Redirect;
+use tokio_util::sync::CancellationToken;
 
 #[allow(dead_code)] // what runs the program by itself
 #[path = "../../examples/chat/main.rs"]
 mod chat;
 
 #[allow(dead_code)] // what runs the program by itself
+#[path = "../../examples/llm/main.rs"]
+mod llm;
+
+#[allow(dead_code)] // what runs the program by itself
 #[path = "../../examples/tick/main.rs"]
 mod tick;
 
 /// The programs that are mounted, by name, and the text that they were compiled from.
-pub const MOUNTED: [(&str, &str); 2] = [
+pub const MOUNTED: [(&str, &str); 3] = [
     ("chat", include_str!("../../examples/chat/main.rs")),
+    ("llm", include_str!("../../examples/llm/main.rs")),
     ("tick", include_str!("../../examples/tick/main.rs")),
 ];
 
-pub fn router() -> Router {
-    Router::with_path("live")
+pub async fn router() -> io::Result<Router> {
+    let stop = CancellationToken::new();
+    let model = llm::Upstream::stand_in(stop.clone()).await?;
+    Ok(Router::with_path("live")
         .push(mount("chat", chat::router(chat::Room::new())))
-        .push(mount("tick", tick::router()))
+        .push(mount("llm", llm::router(model, stop)))
+        .push(mount("tick", tick::router())))
 }
 
 /// Mounts a program under its name. Its page has relative URLs, so the address needs

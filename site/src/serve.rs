@@ -48,7 +48,7 @@ pub async fn run(root: &Path) -> Result<()> {
     let acceptor = TcpAcceptor::try_from(listener)?;
     println!("listening on http://{addr}");
     let not_found = NotFound(site.dest.join("404.html"));
-    let service = Service::new(site.router());
+    let service = Service::new(site.router().await?);
     let service = service.catcher(Catcher::default().hoop(not_found));
     Ok(Server::new(acceptor).try_serve(service).await?)
 }
@@ -63,10 +63,10 @@ struct Site {
 }
 
 impl Site {
-    fn router(&self) -> Router {
+    async fn router(&self) -> Result<Router> {
         let pages = || StaticDir::new(self.dest.clone()).defaults("index.html");
-        Router::new()
-            .push(programs::router())
+        Ok(Router::new()
+            .push(programs::router().await?)
             .push(Router::with_path("live/reload").get(Reload(self.builds.clone())))
             .push(Router::with_path("live/reload.js").get(reload_script))
             .push(
@@ -75,7 +75,7 @@ impl Site {
                     .hoop(Compression::new().min_length(512))
                     .get(pages())
                     .head(pages()),
-            )
+            ))
     }
 
     /// Builds the pages; where that fails, the last good ones stay.

@@ -1,0 +1,282 @@
+//! Asks a server that speaks OpenAI's protocol, and hands each token on as it arrives.
+
+use std::time::Duration;
+use std::{env, error::Error, io, mem::take, pin::pin};
+
+use bytes::Bytes;
+use eventsource_stream::{EventStreamError, Eventsource};
+use futures_util::stream::{Stream, StreamExt};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect};
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::http::{HeaderValue, header};
+use salvo::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::model;
+
+// ANCHOR: bounds
+/// How long the model server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may say nothing. The whole has no limit: a long answer is no fault.
+const IDLE: Duration = Duration::from_secs(60);
+/// Bytes of one event from the model server. A token takes some hundred.
+const MAX_EVENT: usize = 256 << 10;
+/// Characters of a reason from the model server that are shown.
+const MAX_REASON: usize = 500;
+// ANCHOR_END: bounds
+
+// ANCHOR: upstream
+/// The server that has the model.
+pub struct Upstream {
+    client: Client,
+    /// As in `http://127.0.0.1:11434/v1/chat/completions`.
+    url: Url,
+    /// Never shown to anybody.
+    key: Option<String>,
+    pub model: String,
+}
+// ANCHOR_END: upstream
+
+impl Upstream {
+    /// What the environment names, or `None` where it names no server.
+    pub fn from_env() -> Result<Option<Self>, String> {
+        let get = |name| {
+            let value = env::var(name).ok().map(|value| value.trim().to_string());
+            value.filter(|value| !value.is_empty())
+        };
+        let Some(base) = get("OPENAI_BASE_URL") else { return Ok(None) };
+        let model =
+            get("OPENAI_MODEL").ok_or("OPENAI_MODEL is not set: which model?")?;
+        Self::new(Client::builder(), &base, get("OPENAI_API_KEY"), model).map(Some)
+    }
+
+    /// Starts the stand-in on a free port.
+    pub async fn stand_in(stop: CancellationToken) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let base = format!("http://{}/v1", listener.local_addr()?);
+        let server = Server::new(TcpAcceptor::try_from(listener)?);
+        tokio::spawn(server.serve(model::router(stop)));
+        // It is on this machine: no proxy has to know of it.
+        let client = Client::builder().no_proxy();
+        Self::new(client, &base, None, model::NAME.into()).map_err(io::Error::other)
+    }
+
+    // ANCHOR: client
+    fn new(
+        client: ClientBuilder,
+        base: &str,
+        key: Option<String>,
+        model: String,
+    ) -> Result<Self, String> {
+        let url = format!("{}/chat/completions", base.trim_end_matches('/'));
+        let url = Url::parse(&url)
+            .ok()
+            .filter(|url| ["http", "https"].contains(&url.scheme()))
+            .filter(|url| url.username().is_empty() && url.query().is_none())
+            .ok_or("OPENAI_BASE_URL is no URL such as http://127.0.0.1:11434/v1")?;
+        if key.as_ref().is_some_and(|key| HeaderValue::try_from(key).is_err()) {
+            return Err("OPENAI_API_KEY has what no header can have".into());
+        }
+        let client = client
+            .connect_timeout(CONNECT)
+            .read_timeout(IDLE)
+            .redirect(redirect::Policy::none()) // the key is for nobody else
+            .build()
+            .map_err(|error| format!("cannot make requests: {error}"))?;
+        Ok(Self { client, url, key, model })
+    }
+    // ANCHOR_END: client
+
+    pub fn host(&self) -> String {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        format!("{}:{port}", self.url.host_str().unwrap_or_default())
+    }
+
+    // ANCHOR: ask
+    /// Asks, and hands each token on. Returns how the answer ended and what it cost, or a
+    /// reason that a person understands.
+    pub async fn ask(
+        &self,
+        prompt: &str,
+        on_token: impl Fn(&str) -> Result<(), String>,
+    ) -> Result<Value, String> {
+        let bytes = self.open(prompt).await?.bytes_stream();
+        let bytes = bytes.map(|bytes| bytes.map_err(|error| self.explain(error)));
+        let mut events = pin!(lines(bytes).eventsource());
+        let (mut reason, mut usage, mut silent) = (None, None, true);
+        while let Some(event) = events.next().await {
+            let data = event.map_err(why)?.data;
+            silent = false;
+            if data == "[DONE]" {
+                // Without a reason, something else has ended it.
+                let Some(reason) = reason else { break };
+                return Ok(json!({ "finish_reason": reason, "usage": usage }));
+            }
+            let chunk: Chunk = serde_json::from_str(&data).map_err(|error| {
+                format!("the model server sent no JSON: {error}")
+            })?;
+            if let Some(error) = chunk.error {
+                let said = self.said(&error);
+                return Err(format!("the model server gave up: {said}"));
+            }
+            usage = chunk.usage.or(usage);
+            let choices = chunk.choices.into_iter().flatten();
+            for choice in choices.filter(|choice| choice.index.unwrap_or(0) == 0) {
+                reason = choice.finish_reason.or(reason);
+                let text = choice.delta.and_then(|delta| delta.content);
+                if let Some(text) = text.filter(|text| !text.is_empty()) {
+                    on_token(&text)?;
+                }
+            }
+        }
+        Err(if silent { NOTHING } else { BROKEN }.into())
+    }
+    // ANCHOR_END: ask
+
+    // ANCHOR: open
+    /// Sends the question, and returns the response if it is a stream.
+    async fn open(&self, prompt: &str) -> Result<Response, String> {
+        let mut request = self.client.post(self.url.clone()).json(&json!({
+            "model": self.model,
+            "messages": [{ "role": "user", "content": prompt }],
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        }));
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.map_err(|error| self.explain(error))?;
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if response.status().is_success() && kind.starts_with("text/event-stream") {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let said = self.message(response).await?;
+        Err(format!("the model server answered {status}: {said}"))
+    }
+    // ANCHOR_END: open
+
+    // ANCHOR: explain
+    /// What a person can understand of an error on the way to the model server.
+    fn explain(&self, error: reqwest::Error) -> String {
+        let host = self.host();
+        if error.is_timeout() && error.is_connect() {
+            return format!(
+                "the model server at {host} accepted no connection for {CONNECT:?}"
+            );
+        }
+        if error.is_timeout() {
+            return format!("the model server said nothing for {IDLE:?}");
+        }
+        let what = if error.is_connect() {
+            format!("cannot reach the model server at {host}")
+        } else {
+            "the connection to the model server broke off".into()
+        };
+        let mut cause: &dyn Error = &error.without_url();
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        format!("{what}: {cause}")
+    }
+
+    /// The message of a response that is no stream.
+    async fn message(&self, mut response: Response) -> Result<String, String> {
+        let mut body = Vec::new();
+        while body.len() < MAX_EVENT {
+            match response.chunk().await.map_err(|error| self.explain(error))? {
+                Some(bytes) => body.extend_from_slice(&bytes),
+                None => break,
+            }
+        }
+        let text = || Value::String(String::from_utf8_lossy(&body).trim().into());
+        Ok(self.said(&serde_json::from_slice(&body).unwrap_or_else(|_| text())))
+    }
+
+    /// What is to be told of an error, in its usual places; the key never is.
+    fn said(&self, error: &Value) -> String {
+        let places = ["/error/message", "/error", "/message", "/detail", ""];
+        let text = places.iter().find_map(|place| error.pointer(place)?.as_str());
+        let text = text.map_or_else(|| error.to_string(), str::to_string);
+        let text =
+            self.key.iter().fold(text, |text, key| text.replace(key, "[key]"));
+        text.chars().take(MAX_REASON).collect()
+    }
+    // ANCHOR_END: explain
+}
+
+const NOTHING: &str = "the model server ended its answer before the first token; some do \
+    that when the prompt is too long";
+const BROKEN: &str =
+    "the answer broke off: the model server did not say that it is over";
+
+fn why(error: EventStreamError<String>) -> String {
+    match error {
+        EventStreamError::Transport(why) => why,
+        error => format!("the model server sent no events: {error}"),
+    }
+}
+
+// ANCHOR: chunk
+/// What is read of an event from the model server. All of it may be missing or null.
+#[derive(Deserialize)]
+struct Chunk {
+    choices: Option<Vec<Choice>>,
+    usage: Option<Value>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    index: Option<u64>,
+    delta: Option<Delta>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Delta {
+    content: Option<String>,
+}
+// ANCHOR_END: chunk
+
+// ANCHOR: lines
+/// Hands eventsource-stream whole lines that end in LF, and nothing that it cannot bear:
+/// version 0.2.3 panics on a byte order mark, waits for the end when bytes are not UTF-8,
+/// and reads a line again from its start whenever a piece of it arrives.
+fn lines(
+    bytes: impl Stream<Item = Result<Bytes, String>>,
+) -> impl Stream<Item = Result<String, String>> {
+    let (mut line, mut first, mut after_cr, mut event) =
+        (Vec::new(), true, false, 0);
+    bytes.map(move |bytes| {
+        let mut whole = String::new();
+        for byte in bytes? {
+            if take(&mut after_cr) && byte == b'\n' {
+                continue;
+            }
+            if !matches!(byte, b'\r' | b'\n') {
+                line.push(byte);
+                event += 1;
+                if event > MAX_EVENT {
+                    return Err(format!("an event has more than {MAX_EVENT} bytes"));
+                }
+                continue;
+            }
+            after_cr = byte == b'\r';
+            if line.is_empty() {
+                event = 0;
+            }
+            let text = String::from_utf8_lossy(&line);
+            let bom = if take(&mut first) { "\u{feff}" } else { "" };
+            whole += text.strip_prefix(bom).unwrap_or(&text);
+            whole.push('\n');
+            line.clear();
+        }
+        Ok(whole)
+    })
+}
+// ANCHOR_END: lines

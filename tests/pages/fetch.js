@@ -1,0 +1,28 @@
+// ANCHOR: fetch
+/** Asks, and hands each token on. Resolves at the end, rejects if the answer broke off. */
+async function ask(prompt, onToken) {
+  const response = await fetch('v1/chat/completions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model: 'stand-in', stream: true, messages: [{ role: 'user', content: prompt }],
+    }),
+  });
+  if (!response.ok) throw new Error((await response.json()).error.message);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let unread = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error('the answer broke off');
+    // Wrong for streams whose lines end in CR or CRLF; chapter 3 has all the rules.
+    const events = (unread + value).split('\n\n');
+    unread = events.pop();
+    for (const event of events) {
+      if (event === 'data: [DONE]') return;
+      if (!event.startsWith('data: ')) continue;
+      const text = JSON.parse(event.slice(6)).choices[0]?.delta.content;
+      if (text) onToken(text);
+    }
+  }
+}
+// ANCHOR_END: fetch
