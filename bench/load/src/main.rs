@@ -4,14 +4,16 @@
 //!     cd bench && cargo run --release
 //!     cargo run --release -- --only floor,chat --readers 1000
 //!     cargo run --release -- memory
+//!     cargo run --release -- tokens
 
 mod memory;
 mod reader;
 mod report;
 mod round;
 mod server;
+mod tokens;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValuesParser;
@@ -44,6 +46,7 @@ enum Command {
         /// As in recorded/table.md
         file: PathBuf,
     },
+    Tokens(tokens::Args),
 }
 
 #[derive(Args)]
@@ -78,6 +81,7 @@ fn main() -> Result<()> {
             print!("{}", report::ratios(&table)?);
             Ok(())
         }
+        Some(Command::Tokens(args)) => tokens::measure(&args),
     }
 }
 
@@ -108,9 +112,14 @@ fn compare(args: &Compare) -> Result<()> {
     }
     let programs = servers.iter().map(|server| server.program);
     let table = report::table(programs.zip(rounds.iter().map(Vec::as_slice)))?;
+    publish(&table, args.save.as_deref())
+}
+
+/// Prints the table, and writes it where --save says.
+fn publish(table: &str, save: Option<&Path>) -> Result<()> {
     print!("{table}");
-    if let Some(path) = &args.save {
-        std::fs::write(path, report::with_circumstances(&table)?)
+    if let Some(path) = save {
+        std::fs::write(path, report::with_circumstances(table)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

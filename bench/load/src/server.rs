@@ -36,6 +36,12 @@ pub const PROGRAMS: [Program; 7] = [
     Program { name: "chat_naive", made_with: "salvo", home: Home::Book },
 ];
 
+/// What stands between a model server and a page.
+pub const PEER_RELAY: Program =
+    Program { name: "peer-relay", made_with: "salvo", home: Home::Bench };
+pub const LLM: Program =
+    Program { name: "llm", made_with: "salvo", home: Home::Book };
+
 impl Program {
     fn workspace(&self) -> PathBuf {
         let bench = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -92,12 +98,22 @@ pub struct Running {
 
 impl Built {
     pub async fn start(&self, core: usize) -> Result<Running> {
+        self.start_with(core, &[]).await
+    }
+
+    /// With these variables in its environment.
+    pub async fn start_with(
+        &self,
+        core: usize,
+        variables: &[(&str, &str)],
+    ) -> Result<Running> {
         let stderr = tempfile::tempfile()?;
         let mut child = tokio::process::Command::new("taskset")
             .args(["-c", &core.to_string()])
             .arg(&self.path)
             .env("ADDR", "127.0.0.1:0")
             .env("TOKIO_WORKER_THREADS", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr.try_clone()?)
