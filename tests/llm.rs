@@ -961,6 +961,35 @@ async fn a_bad_address_is_one_clear_line() {
     llm.assert_bad_addresses_are_one_clear_line("llm");
 }
 
+#[test]
+fn the_figures_on_the_page_are_those_of_the_recording() {
+    let table = fs::read_to_string(root().join("bench/recorded/tokens.md")).unwrap();
+    let row = table.lines().find(|line| line.starts_with("| llm |")).unwrap();
+    let cells: Vec<_> = row.split(" | ").collect();
+    let number = |cell: &str| -> f64 {
+        cell.trim_end_matches([' ', '|', 'm', 's', 'µ']).parse().unwrap()
+    };
+    // Of one core, by 200 answers with 50 tokens a second each.
+    let part = number(cells[12]) * 1e-6 * 10_000.0;
+    assert!((1.0 / 6.5..1.0 / 5.5).contains(&part), "{part}");
+    let figures = [
+        format!("{:.2} ms", number(cells[4])),
+        format!("{:.1} ms", number(cells[5])),
+        format!("{:.1} ", number(cells[13])),
+    ];
+    assert_eq!(
+        [cells[8], cells[9], cells[10], cells[11]],
+        ["300000", "0", "0", "0"]
+    );
+    let page = |language: &str| {
+        fs::read_to_string(root().join(format!("src/{language}/llm.md"))).unwrap()
+    };
+    for figure in figures {
+        assert!(page("en").contains(&figure), "{figure}");
+        assert!(page("it").contains(&figure.replace('.', ",")), "{figure}");
+    }
+}
+
 /// The llm page in a browser, which has asked something.
 async fn page_that_asks(url: &str, prompt: &str) -> Browser {
     let browser = Browser::start().await;
