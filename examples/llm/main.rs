@@ -30,9 +30,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 #[allow(dead_code)] // what runs it by itself
-#[path = "model.rs"]
 mod model;
-#[path = "upstream.rs"]
 mod upstream;
 pub use upstream::Upstream;
 
@@ -45,16 +43,18 @@ const MAX_REQUEST: usize = 8 * MAX_PROMPT;
 const MAX_ANSWER: usize = 1 << 20;
 /// Answers that are generated at once: each costs money, or a processor.
 const MAX_GENERATING: usize = 200;
-/// Answers kept, 256 MiB at most; the oldest that is complete makes room.
+/// Answers kept, 300 MiB at most; the oldest that is complete makes room.
 const MAX_KEPT: usize = 256;
 const _: () =
     assert!(MAX_KEPT > MAX_GENERATING, "one that is complete must be there");
-/// How long a complete answer can be read again.
+/// How long a complete answer can be read again. It is forgotten when somebody asks.
 const LIFE: Duration = Duration::from_secs(600);
 /// How long an answer is generated that nobody reads: enough for a reload.
 const GRACE: Duration = Duration::from_secs(5);
 /// When a client connects again that has lost its connection: well within `GRACE`.
 const RETRY: Duration = Duration::from_secs(1);
+const _: () =
+    assert!(RETRY.as_millis() < GRACE.as_millis(), "who comes back is late");
 /// Silence after which a comment is sent: models think, and proxies cut silent streams.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 // ANCHOR_END: bounds
@@ -82,7 +82,10 @@ async fn serve(addr: &str, upstream: Option<Upstream>) -> io::Result<()> {
     let stop = CancellationToken::new();
     let upstream = match upstream {
         Some(upstream) => upstream,
-        None => Upstream::stand_in(stop.clone()).await?,
+        None => {
+            tracing::info!("OPENAI_BASE_URL is not set: a stand-in answers");
+            Upstream::stand_in(stop.clone()).await?
+        }
     };
     tracing::info!("asking {} at {}", upstream.model, upstream.host());
     println!("listening on http://{}", listener.local_addr()?);
@@ -294,9 +297,10 @@ struct Answer {
 
 #[derive(Default)]
 struct Log {
-    /// Encoded once for all readers. The id of each is its place, from 1.
-    events: Vec<Bytes>,
-    bytes: usize,
+    /// All events, encoded once for all readers.
+    bytes: Vec<u8>,
+    /// Where each of them ends. Its id is its place, from 1.
+    ends: Vec<usize>,
     /// When the last event came, if it has come.
     over: Option<Instant>,
 }
@@ -308,23 +312,23 @@ impl Answer {
         &self,
         prompt: &str,
         upstream: &Upstream,
-        end: &CancellationToken,
+        server_stop: &CancellationToken,
     ) {
         let end = tokio::select! {
             biased;
-            () = end.cancelled() => Err("this server is being stopped".into()),
+            () = server_stop.cancelled() => Err("this server is being stopped".into()),
             () = self.stop.cancelled() => Ok(json!({ "finish_reason": "stopped", "usage": null })),
             () = self.abandoned() => Err("nobody was reading any more".into()),
             end = upstream.ask(prompt, |text| self.token(text)) => end,
         };
         // If `ask` was not through, it has been dropped, and its connection with it.
         match end {
-            Ok(done) => self.append("done", &done),
+            Ok(done) => self.append("done", &done, true),
             Err(reason) => {
                 tracing::warn!("no whole answer: {reason}");
-                self.append("failure", &json!({ "reason": reason }));
+                self.append("failure", &json!({ "reason": reason }), true)
             }
-        }
+        };
     }
 
     /// Waits until there has been no reader for a while.
@@ -343,27 +347,31 @@ impl Answer {
 
     // ANCHOR: append
     fn token(&self, text: &str) -> Result<(), String> {
-        self.append("token", &json!({ "text": text }));
-        if self.log.borrow().bytes > MAX_ANSWER {
+        if self.append("token", &json!({ "text": text }), false) > MAX_ANSWER {
             return Err(format!("the answer is cut off at {MAX_ANSWER} bytes"));
         }
         Ok(())
     }
 
-    /// Nothing follows an event that is no token.
-    fn append(&self, event_type: &str, data: &Value) {
+    /// Appends an event, and says how many bytes there are now.
+    fn append(&self, event_type: &str, data: &Value, is_last: bool) -> usize {
+        let mut bytes = 0;
         self.log.send_modify(|log| {
-            let id = (log.events.len() + 1).to_string();
+            let id = (log.ends.len() + 1).to_string();
             let event = SseEvent::default().name(event_type).text(data.to_string());
-            let event = match log.events.len() {
+            let event = match log.ends.len() {
                 0 => event.id(id).retry(RETRY),
                 _ => event.id(id),
             };
-            let event = Bytes::from(event.to_string());
-            log.bytes += event.len();
-            log.events.push(event);
-            log.over = (event_type != "token").then(Instant::now);
+            log.bytes.extend_from_slice(event.to_string().as_bytes());
+            log.ends.push(log.bytes.len());
+            if is_last {
+                log.bytes.shrink_to_fit();
+                log.over = Some(Instant::now());
+            }
+            bytes = log.bytes.len();
         });
+        bytes
     }
     // ANCHOR_END: append
 
@@ -386,30 +394,37 @@ impl Reader {
     fn new(answer: Arc<Answer>, last: Option<usize>) -> Self {
         answer.readers.send_modify(|count| *count += 1);
         let log = answer.log.subscribe();
-        let events = log.borrow().events.len();
+        let events = log.borrow().ends.len();
         let position = last.filter(|last| *last <= events).unwrap_or(0);
         Self { answer, log, position }
     }
 
     fn is_at_end(&self) -> bool {
         let log = self.log.borrow();
-        log.over.is_some() && self.position == log.events.len()
+        log.over.is_some() && self.position == log.ends.len()
     }
 
     /// What to send next: an event, or a comment when there is none for a while.
     async fn next(&mut self) -> Option<Bytes> {
-        while !self.is_at_end() {
-            let event =
-                self.log.borrow_and_update().events.get(self.position).cloned();
-            if event.is_some() {
+        loop {
+            if let Some(event) = self.unread() {
                 self.position += 1;
-                return event;
+                return Some(event);
+            }
+            if self.is_at_end() {
+                return None;
             }
             if timeout(HEARTBEAT, self.log.changed()).await.is_err() {
                 return Some(Bytes::from_static(b":\n\n"));
             }
         }
-        None
+    }
+
+    fn unread(&mut self) -> Option<Bytes> {
+        let log = self.log.borrow_and_update();
+        let end = *log.ends.get(self.position)?;
+        let start = self.position.checked_sub(1).map_or(0, |last| log.ends[last]);
+        Some(Bytes::copy_from_slice(&log.bytes[start..end]))
     }
 }
 

@@ -19,7 +19,7 @@ use futures_util::stream::{self, StreamExt};
 use rand::seq::IndexedRandom;
 use rand::{SeedableRng, rngs::StdRng};
 use salvo::conn::tcp::TcpAcceptor;
-use salvo::http::ParseError;
+use salvo::http::{HeaderValue, ParseError};
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use serde::Deserialize;
@@ -106,7 +106,6 @@ async fn models() -> Json<Value> {
     Json(json!({ "object": "list", "data": [model] }))
 }
 
-// ANCHOR: request
 #[derive(Deserialize)]
 struct Conversation {
     model: String,
@@ -114,8 +113,8 @@ struct Conversation {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     seed: Option<i64>,
-    #[serde(alias = "max_completion_tokens")]
     max_tokens: Option<usize>,
+    max_completion_tokens: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -131,7 +130,6 @@ struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
 }
-// ANCHOR_END: request
 
 impl Conversation {
     /// What the user said last.
@@ -186,10 +184,13 @@ fn refuse(res: &mut Response, status: StatusCode, why: &str) {
     res.render(Json(json!({ "error": error })));
 }
 
-// ANCHOR: answer
 fn answer(asked: &Conversation, res: &mut Response, stop: CancellationToken) {
     let prompt = asked.prompt();
-    let most = asked.max_tokens.unwrap_or(MAX_TOKENS).min(MAX_TOKENS);
+    let most = asked
+        .max_completion_tokens
+        .or(asked.max_tokens)
+        .unwrap_or(MAX_TOKENS)
+        .min(MAX_TOKENS);
     let mut tokens = imitate(&prompt, asked.seed.unwrap_or(0));
     let reason = if tokens.len() > most { "length" } else { "stop" };
     tokens.truncate(most);
@@ -240,6 +241,8 @@ fn answer(asked: &Conversation, res: &mut Response, stop: CancellationToken) {
             sent.events += 1;
             Some((Ok::<_, Infallible>(event), (texts, sent)))
         });
+    let unbuffered = HeaderValue::from_static("no");
+    res.headers_mut().insert("x-accel-buffering", unbuffered);
     sse::stream(res, events.take_until(stop.cancelled_owned()));
 }
 
@@ -254,7 +257,6 @@ impl Drop for Sent {
         tracing::info!("sent {} of {} events", self.events, self.of);
     }
 }
-// ANCHOR_END: answer
 
 static TEXT: LazyLock<Vec<String>> =
     LazyLock::new(|| split(include_str!("corpus.txt")));

@@ -10,7 +10,7 @@ use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{HeaderValue, header};
 use salvo::prelude::*;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of one event from the model server. A token takes some hundred.
 const MAX_EVENT: usize = 256 << 10;
-/// Characters of a reason from the model server that are shown.
+/// Characters of a reason that are shown.
 const MAX_REASON: usize = 500;
 // ANCHOR_END: bounds
 
@@ -95,7 +95,6 @@ impl Upstream {
         format!("{}:{port}", self.url.host_str().unwrap_or_default())
     }
 
-    // ANCHOR: ask
     /// Asks, and hands each token on. Returns how the answer ended and what it cost, or a
     /// reason that a person understands.
     pub async fn ask(
@@ -103,30 +102,40 @@ impl Upstream {
         prompt: &str,
         on_token: impl Fn(&str) -> Result<(), String>,
     ) -> Result<Value, String> {
+        self.read(prompt, on_token).await.map_err(|reason| self.redact(&reason))
+    }
+
+    // ANCHOR: read
+    async fn read(
+        &self,
+        prompt: &str,
+        on_token: impl Fn(&str) -> Result<(), String>,
+    ) -> Result<Value, String> {
         let bytes = self.open(prompt).await?.bytes_stream();
         let bytes = bytes.map(|bytes| bytes.map_err(|error| self.explain(error)));
         let mut events = pin!(lines(bytes).eventsource());
-        let (mut reason, mut usage, mut silent) = (None, None, true);
+        let (mut reason, mut usage, mut silent) = (None::<String>, None, true);
         while let Some(event) = events.next().await {
             let data = event.map_err(why)?.data;
             silent = false;
             if data == "[DONE]" {
                 // Without a reason, something else has ended it.
                 let Some(reason) = reason else { break };
+                let reason = self.redact(&reason);
                 return Ok(json!({ "finish_reason": reason, "usage": usage }));
             }
             let chunk: Chunk = serde_json::from_str(&data).map_err(|error| {
-                format!("the model server sent no JSON: {error}")
+                format!("the model server sent no chunk: {error}")
             })?;
-            if let Some(error) = chunk.error {
-                let said = self.said(&error);
-                return Err(format!("the model server gave up: {said}"));
+            if let Some(error) = chunk.error.or(chunk.message) {
+                return Err(format!("the model server gave up: {}", said(&error)));
             }
             usage = chunk.usage.or(usage);
             let choices = chunk.choices.into_iter().flatten();
             for choice in choices.filter(|choice| choice.index.unwrap_or(0) == 0) {
                 reason = choice.finish_reason.or(reason);
-                let text = choice.delta.and_then(|delta| delta.content);
+                let text =
+                    choice.delta.and_then(|delta| delta.content.or(delta.refusal));
                 if let Some(text) = text.filter(|text| !text.is_empty()) {
                     on_token(&text)?;
                 }
@@ -134,7 +143,7 @@ impl Upstream {
         }
         Err(if silent { NOTHING } else { BROKEN }.into())
     }
-    // ANCHOR_END: ask
+    // ANCHOR_END: read
 
     // ANCHOR: open
     /// Sends the question, and returns the response if it is a stream.
@@ -151,12 +160,16 @@ impl Upstream {
         let response = request.send().await.map_err(|error| self.explain(error))?;
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.to_ascii_lowercase();
         if response.status().is_success() && kind.starts_with("text/event-stream") {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let said = self.message(response).await?;
-        Err(format!("the model server answered {status}: {said}"))
+        let said = match kind.starts_with("text/html") {
+            true => "a page of HTML. Is OPENAI_BASE_URL right?".into(),
+            false => self.message(response).await?,
+        };
+        Err(format!("the model server answered {status} without a stream: {said}"))
     }
     // ANCHOR_END: open
 
@@ -194,19 +207,25 @@ impl Upstream {
             }
         }
         let text = || Value::String(String::from_utf8_lossy(&body).trim().into());
-        Ok(self.said(&serde_json::from_slice(&body).unwrap_or_else(|_| text())))
+        Ok(said(&serde_json::from_slice(&body).unwrap_or_else(|_| text())))
     }
 
-    /// What is to be told of an error, in its usual places; the key never is.
-    fn said(&self, error: &Value) -> String {
-        let places = ["/error/message", "/error", "/message", "/detail", ""];
-        let text = places.iter().find_map(|place| error.pointer(place)?.as_str());
-        let text = text.map_or_else(|| error.to_string(), str::to_string);
-        let text =
-            self.key.iter().fold(text, |text, key| text.replace(key, "[key]"));
+    /// What may be shown of a text: its beginning, and never the key.
+    fn redact(&self, text: &str) -> String {
+        let text = match &self.key {
+            Some(key) => text.replace(key, "[key]"),
+            None => text.into(),
+        };
         text.chars().take(MAX_REASON).collect()
     }
     // ANCHOR_END: explain
+}
+
+/// What an error says, in its usual places.
+fn said(error: &Value) -> String {
+    let places = ["/error/message", "/error", "/message", "/detail", ""];
+    let text = places.iter().find_map(|place| error.pointer(place)?.as_str());
+    text.map_or_else(|| error.to_string(), str::to_string)
 }
 
 const NOTHING: &str = "the model server ended its answer before the first token; some do \
@@ -226,8 +245,16 @@ fn why(error: EventStreamError<String>) -> String {
 #[derive(Deserialize)]
 struct Chunk {
     choices: Option<Vec<Choice>>,
-    usage: Option<Value>,
+    usage: Option<Usage>,
     error: Option<Value>,
+    message: Option<Value>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Usage {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -240,6 +267,7 @@ struct Choice {
 #[derive(Deserialize)]
 struct Delta {
     content: Option<String>,
+    refusal: Option<String>,
 }
 // ANCHOR_END: chunk
 
@@ -272,8 +300,12 @@ fn lines(
             }
             let text = String::from_utf8_lossy(&line);
             let bom = if take(&mut first) { "\u{feff}" } else { "" };
-            whole += text.strip_prefix(bom).unwrap_or(&text);
-            whole.push('\n');
+            let text = text.strip_prefix(bom).unwrap_or(&text);
+            // A line that (still) begins with one is an unknown field.
+            if !text.starts_with('\u{feff}') {
+                whole += text;
+                whole.push('\n');
+            }
             line.clear();
         }
         Ok(whole)
