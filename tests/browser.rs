@@ -12,7 +12,7 @@ use salvo::prelude::*;
 use salvo::serve_static::StaticDir;
 use salvo::sse::{self, SseEvent};
 use serde_json::Value;
-use tests::{Browser, Program, root, run_book, serve};
+use tests::{Browser, Program, root, run_book, serve, within};
 use tokio_stream::wrappers::IntervalStream;
 use tokio_stream::{StreamExt, once, pending};
 
@@ -166,6 +166,97 @@ const CONNECTED: &str =
     "document.querySelector('#state').textContent == 'connected'";
 const LAST: &str = "document.querySelector('#log li:last-child')?.textContent";
 const ENTER: &str = "\u{e007}";
+
+/// An event with an id, and on the next connection one without.
+struct WithAndWithout(AtomicUsize);
+
+#[handler]
+impl WithAndWithout {
+    async fn handle(&self, res: &mut Response) {
+        let first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+        finite(
+            res,
+            if first { "retry: 10\nid: 7\ndata: a\n\n" } else { "data: b\n\n" },
+        );
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn an_id_outlives_its_connection() {
+    let stream =
+        Router::with_path("stream").get(WithAndWithout(AtomicUsize::new(0)));
+    let browser = Browser::start().await;
+    browser.open(&serve(Router::new().get(empty_page).push(stream)).await).await;
+    let listen = "(window.heard = [], window.source = new EventSource('stream'), \
+        source.onmessage = (event) => { heard.push(event.data + event.lastEventId); }, 0)";
+    browser.eval(listen).await;
+    browser.until("heard.length >= 2").await;
+    assert_eq!(
+        browser.eval("(source.close(), heard.slice(0, 2).join())").await,
+        "a7,b7"
+    );
+}
+
+/// A stream that says one thing, and then nothing more.
+#[handler]
+async fn one_event_and_silence(res: &mut Response) {
+    let first = Ok::<_, Infallible>(SseEvent::default().text("a"));
+    sse::stream(res, once(first).chain(pending()));
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_watchdog_reopens_a_stream_that_has_gone_silent() {
+    let streams = Router::with_path("stream").get(one_event_and_silence);
+    let browser = Browser::start().await;
+    browser.open(&serve(Router::new().get(empty_page).push(streams)).await).await;
+    let script = include_str!("pages/watchdog.js")
+        .replace("function watched", "watched = function");
+    browser.eval(&format!("eval({})", serde_json::json!(script))).await;
+    let open = "(window.heard = [], window.stop = \
+        watched('stream', ['message'], (event) => { heard.push(event.type); }, 400), 0)";
+    browser.eval(open).await;
+    browser.until("heard.join().startsWith('open,message,open,message,open')").await;
+    browser.eval("(stop(), heard.length = 0)").await;
+    browser.never("heard.length > 0", WATCH).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_tab_in_the_background_goes_on_receiving() {
+    let tick = Program::start("tick").await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", tick.url)).await;
+    let number = "Number(document.querySelector('#number').textContent)";
+    browser.until(&format!("{number} >= 1")).await;
+    let heard = browser.eval(
+        "(window.hiddenTicks = 0, new EventSource('ticks').onmessage = \
+        () => { hiddenTicks += document.hidden; }, 0)",
+    );
+    heard.await;
+    let first = browser.tab().await;
+    browser.new_tab().await;
+    tests::watch(4 * WATCH).await;
+    browser.to_tab(first).await;
+    browser.until("hiddenTicks >= 4").await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn close_is_silent_and_final() {
+    let finite = Router::with_path("finite").get(unfinished);
+    let browser = Browser::start().await;
+    browser.open(&serve(Router::new().get(count_page).push(finite)).await).await;
+    browser.eval("(window.source = listen('finite'), 0)").await;
+    browser
+        .until("errors == 1 && source.readyState == EventSource.CONNECTING")
+        .await;
+    browser.eval("(source.close(), 0)").await;
+    browser
+        .never("errors > 1 || source.readyState != EventSource.CLOSED", 3 * WATCH)
+        .await;
+}
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
@@ -591,5 +682,25 @@ async fn no_page_is_wider_than_a_phone() {
             browser.eval("document.querySelectorAll('.toggle').length").await,
             0
         );
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_cheat_sheet_prints_on_one_sheet() {
+    let book = Program::serve_book().await;
+    let folder = tempfile::tempdir().unwrap();
+    for page in ["cheat.html", "it/cheat.html"] {
+        let pdf = folder.path().join("page.pdf");
+        let print = format!("--print-to-pdf={}", pdf.display());
+        let url = format!("{}/{page}", book.url);
+        let mut chromium = tokio::process::Command::new("chromium");
+        chromium.args(["--headless", "--no-sandbox", "--disable-gpu", &print, &url]);
+        let output = within("a page on paper", chromium.output()).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let pdf = String::from_utf8_lossy(&fs::read(pdf).unwrap()).to_string();
+        let sheets =
+            pdf.matches("/Type /Page").count() - pdf.matches("/Type /Pages").count();
+        assert_eq!(sheets, 1, "{page}");
     }
 }

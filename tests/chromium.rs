@@ -61,6 +61,11 @@ impl Browser {
         assert!(became.is_err(), "became true: {expression}");
     }
 
+    /// The tab that is in front.
+    pub async fn tab(&self) -> WindowHandle {
+        within("a tab", self.driver.window()).await.unwrap()
+    }
+
     /// Opens a tab, and goes to it.
     pub async fn new_tab(&self) -> WindowHandle {
         let tab = within("a tab", self.driver.new_tab()).await.unwrap();

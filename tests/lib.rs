@@ -1,6 +1,7 @@
 //! What the tests are written with: the real programs as processes, their streams, and a
 //! browser. Every wait has its deadline here; a failing test prints what its program said.
 
+pub mod cases;
 mod chromium;
 
 use std::collections::HashMap;
@@ -528,11 +529,18 @@ pub fn run_book(folder: &Path, arguments: &[&str]) -> Ended {
 /// A copy of what the book is made of, for a test that changes it.
 pub fn copy_book() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["src", "theme", "examples", "tests/pages", "bench/recorded"] {
+    for name in
+        ["src", "theme", "examples", "tests/pages", "tests/sdk", "bench/recorded"]
+    {
         copy(&root().join(name), &folder.path().join(name));
     }
-    for name in ["book.toml", "tests/browser.rs", "tests/glued.rs", "tests/slow.rs"]
-    {
+    for name in [
+        "book.toml",
+        "tests/browser.rs",
+        "tests/cases.toml",
+        "tests/glued.rs",
+        "tests/slow.rs",
+    ] {
         fs::copy(root().join(name), folder.path().join(name)).unwrap();
     }
     folder

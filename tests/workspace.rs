@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
+use tests::cases::cases;
 use tests::root;
 
 /// Crates that `tick` may need in all, itself among them.
@@ -129,6 +130,46 @@ fn the_readme_names_every_program_its_chapter_and_its_tests() {
         for link in links {
             let (file, _) = link.split_once(')').unwrap();
             assert!(root().join(file).is_file(), "README.md names {file}");
+        }
+    }
+}
+
+/// Pages name tests and cases; a name that is none sends a reader astray.
+#[test]
+fn every_test_and_case_that_a_page_names_is_there() {
+    let mut tests = String::new();
+    for folder in ["tests", "site/tests"] {
+        for file in fs::read_dir(root().join(folder)).unwrap().flatten() {
+            if file.path().extension().is_some_and(|kind| kind == "rs") {
+                tests += &*fs::read_to_string(file.path()).unwrap();
+            }
+        }
+    }
+    let cases: BTreeSet<_> = cases().into_iter().map(|case| case.name).collect();
+    for language in ["en", "it"] {
+        for page in
+            fs::read_dir(root().join("src").join(language)).unwrap().flatten()
+        {
+            let page = page.path();
+            let text = fs::read_to_string(&page).unwrap_or_default();
+            // In code spans; a name of a test is a sentence.
+            for name in text.split('`').skip(1).step_by(2) {
+                let is_name = name.matches('_').count() > 2
+                    && name.chars().all(|c| {
+                        c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()
+                    });
+                assert!(
+                    !is_name || tests.contains(&format!("fn {name}(")),
+                    "{page:?} names {name}"
+                );
+            }
+            for (_, names) in
+                text.lines().filter_map(|line| line.split_once(" cases: "))
+            {
+                for name in names.split('*').skip(1).step_by(2) {
+                    assert!(cases.contains(name), "{page:?} names {name}");
+                }
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-// <live-page src="chat/" windows="2">: a program's own page, live in the chapter that
-// explains it, in as many windows. Where no server offers it, what stands inside stays.
+// <live-page src="chat/" windows="2" height="30">: a program's own page, live in the chapter
+// that explains it, in as many windows, so many rem high. Where no server offers it, what stands inside stays.
 import { words } from '{{ resource "book.js" }}';
 
 const base = document.querySelector('meta[name=live]')?.content;
@@ -13,6 +13,8 @@ class LivePage extends HTMLElement {
       Object.assign(document.createElement('iframe'), {
         src: url, title: `${words.window} ${n + 1}`, loading: 'lazy',
       }));
+    const height = this.getAttribute('height');
+    if (height) for (const window of windows) window.style.height = `${height}rem`;
     this.replaceChildren(...windows);
   }
 }

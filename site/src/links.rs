@@ -18,6 +18,9 @@ pub struct Page {
     pub ids: BTreeSet<String>,
 }
 
+/// Elements whose `src` is the path of a program below `/live/`.
+const PANELS: [&str; 3] = ["live-stream", "live-page", "wire-panel"];
+
 #[derive(Default)]
 struct Sink(RefCell<Page>);
 
@@ -31,9 +34,7 @@ impl TokenSink for Sink {
                 let value = attribute.value.to_string();
                 match &*attribute.name.local {
                     "id" => drop(page.ids.insert(value)),
-                    "src" if matches!(&*name, "live-stream" | "live-page") => {
-                        page.streams.push(value)
-                    }
+                    "src" if PANELS.contains(&&*name) => page.streams.push(value),
                     "href" | "src" => page.links.push(value),
                     _ => {}
                 }

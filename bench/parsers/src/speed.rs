@@ -1,0 +1,157 @@
+//! How fast each parser is.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+
+use crate::report::{median, name};
+use crate::subjects::SUBJECTS;
+use crate::worker::{Said, Worker};
+
+const RUNS: usize = 5;
+/// How long one run may take.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Streams to be parsed.
+struct Load {
+    name: &'static str,
+    what: &'static str,
+    chunks: fn() -> Vec<Bytes>,
+    /// Its events, and the bytes of their data.
+    events: usize,
+    data: usize,
+}
+
+const TOKENS: usize = 100_000;
+const BATCH: usize = 26_000;
+const LINE: usize = 8 << 20;
+const TOKEN: &str = r#"data: {"text":" token"}"#;
+
+const LOADS: [Load; 3] = [
+    Load {
+        name: "tokens",
+        what: "100,000 events of a token each, a chunk each",
+        chunks: || vec![Bytes::from(format!("{TOKEN}\n\n")); TOKENS],
+        events: TOKENS,
+        data: TOKENS * (TOKEN.len() - 6),
+    },
+    Load {
+        name: "line",
+        what: "one line of 8 MB in chunks of 8 KB",
+        chunks: || {
+            let line = Bytes::from(format!("data: {}\n\n", "x".repeat(LINE)));
+            let cuts = (0..line.len()).step_by(8 << 10);
+            cuts.map(|cut| line.slice(cut..line.len().min(cut + (8 << 10))))
+                .collect()
+        },
+        events: 1,
+        data: LINE,
+    },
+    Load {
+        name: "batch",
+        what: "26,000 events in one chunk",
+        chunks: || vec![Bytes::from(format!("{TOKEN}\n\n").repeat(BATCH))],
+        events: BATCH,
+        data: BATCH * (TOKEN.len() - 6),
+    },
+];
+
+/// In a process of its own: the nanoseconds of each run, a line each.
+pub fn work(subject: &str, load: &str) -> Result<()> {
+    let subject = SUBJECTS.iter().find(|other| other.name == subject);
+    let subject = subject.context("no such parser")?;
+    let load = LOADS.iter().find(|other| other.name == load);
+    let load = load.context("no such load")?;
+    // One run more than is counted: the first one warms up.
+    for _ in 0..=RUNS {
+        let chunks = (load.chunks)();
+        let (mut events, mut bytes) = (0, 0);
+        let start = Instant::now();
+        let end = (subject.run)(chunks, &mut |_, data, _| {
+            events += 1;
+            bytes += data.len();
+        });
+        let time = start.elapsed();
+        ensure!(end.error.is_none() && (events, bytes) == (load.events, load.data));
+        println!("{}", time.as_nanos());
+    }
+    Ok(())
+}
+
+/// The median of the runs in seconds, or why there is none.
+fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
+    let worker = Worker::start(&["speed", subject, load.name])?;
+    let mut runs = Vec::new();
+    loop {
+        match worker.next(DEADLINE) {
+            Said::Line(nanos) => {
+                let seconds = nanos.parse::<f64>()? / 1e9;
+                runs.push(seconds);
+                // What takes so long is as slow the next time.
+                if seconds > 10.0 {
+                    return Ok(Ok(seconds));
+                }
+            }
+            Said::Nothing => return Ok(Err(format!("> {} s", DEADLINE.as_secs()))),
+            Said::End if runs.len() > RUNS => {
+                return Ok(Ok(median(runs.split_off(1))));
+            }
+            Said::End => return Ok(Err("fails".into())),
+        }
+    }
+}
+
+/// The table in Markdown.
+pub fn table(_verbose: bool) -> Result<String> {
+    let subjects: Vec<_> =
+        SUBJECTS.iter().filter(|subject| subject.parses).collect();
+    let mut columns = Vec::new();
+    for load in &LOADS {
+        let mut column = Vec::new();
+        for subject in &subjects {
+            eprintln!("{}: {}", subject.name, load.what);
+            column.push(measured(subject.name, load)?);
+        }
+        columns.push(column);
+    }
+    let mut table = "| parser |".to_string();
+    for load in &LOADS {
+        write!(table, " {} | × best |", load.what)?;
+    }
+    table += "\n| --- |";
+    table += &" --: | --: |".repeat(LOADS.len());
+    table.push('\n');
+    for (row, subject) in subjects.iter().enumerate() {
+        write!(table, "| {} |", name(subject.name)?)?;
+        for (load, column) in LOADS.iter().zip(&columns) {
+            let best =
+                column.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+            match &column[row] {
+                Ok(seconds) if load.events > 1 => {
+                    let each = seconds * 1e9 / load.events as f64;
+                    write!(
+                        table,
+                        " {each:.0} ns an event | {:.2} |",
+                        seconds / best
+                    )?;
+                }
+                Ok(seconds) => {
+                    let rate = load.data as f64 / 1e6 / seconds;
+                    write!(table, " {rate:.0} MB/s | {:.2} |", seconds / best)?;
+                }
+                Err(why) => write!(table, " {why} | – |")?,
+            }
+        }
+        table.push('\n');
+    }
+    table += NOTES;
+    Ok(table)
+}
+
+const NOTES: &str = "
+Medians of 5 runs after one to warm up. An event is `data: {\"text\":\" token\"}`. `client` \
+lends its events, the others hand out owned ones. reqwest-eventsource has \
+eventsource-stream's parser.
+";

@@ -1,0 +1,308 @@
+//! The parsers that are compared, each behind the same function: chunks in, events out.
+
+use std::convert::Infallible;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventsource_client::{Client as _, ClientBuilder, Error, SSE};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use launchdarkly_sdk_transport as transport;
+
+/// Takes each event: its type, data and last event ID.
+pub type Sink<'a> = &'a mut dyn FnMut(&str, &str, &str);
+
+/// What is left when a stream has ended.
+#[derive(Default)]
+pub struct End {
+    /// The last event ID that a reconnect would send.
+    pub last: String,
+    /// The reconnection time in milliseconds, as far as the crate tells it.
+    pub retry: Option<u64>,
+    /// What the crate complained of: by the standard nothing is an error.
+    pub error: Option<String>,
+}
+
+pub struct Subject {
+    pub name: &'static str,
+    pub run: fn(Vec<Bytes>, Sink) -> End,
+    /// Whether it parses by itself, so that its speed is its own.
+    pub parses: bool,
+}
+
+pub const SUBJECTS: [Subject; 8] = [
+    Subject { name: "client", run: client, parses: true },
+    Subject { name: "sse-parse", run: sse_parse, parses: true },
+    Subject { name: "sseer", run: sseer, parses: true },
+    Subject { name: "eventsource-stream2", run: eventsource_stream2, parses: true },
+    Subject { name: "sse-stream", run: sse_stream, parses: true },
+    Subject { name: "eventsource-client", run: eventsource_client, parses: true },
+    Subject { name: "eventsource-stream", run: eventsource_stream, parses: true },
+    Subject { name: "reqwest-eventsource", run: reqwest_eventsource, parses: false },
+];
+
+fn body(
+    chunks: Vec<Bytes>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Unpin {
+    stream::iter(chunks).map(Ok)
+}
+
+/// What is in memory already never has to be waited for.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("all chunks are there")
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// The book's.
+fn client(chunks: Vec<Bytes>, sink: Sink) -> End {
+    let mut parser = crate::parser::Parser::new(16 << 20, String::new());
+    let mut end = End::default();
+    for chunk in chunks {
+        let mut events = parser.feed(&chunk);
+        loop {
+            match events.next() {
+                Ok(Some(event)) => {
+                    sink(event.kind, &event.data, event.last_event_id)
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    end.error = Some(error.to_string());
+                    return end;
+                }
+            }
+        }
+    }
+    parser.end();
+    End {
+        last: parser.last_event_id().into(),
+        retry: parser.retry().map(millis),
+        error: None,
+    }
+}
+
+fn sse_parse(chunks: Vec<Bytes>, sink: Sink) -> End {
+    let mut parser = sse_parse::SseParser::new();
+    for chunk in chunks {
+        parser.feed(&chunk);
+        while let Some(event) = parser.next_event() {
+            sink(&event.event, &event.data, &event.id);
+        }
+    }
+    parser.finish();
+    let last = parser.last_event_id().into();
+    End { last, retry: parser.retry().map(millis), error: None }
+}
+
+/// eventsource-stream, and the two that began as it.
+macro_rules! event_stream {
+    ($name:ident) => {
+        fn $name(chunks: Vec<Bytes>, sink: Sink) -> End {
+            let mut events = ::$name::EventStream::new(body(chunks));
+            let mut end = End::default();
+            while let Some(event) = now(events.next()) {
+                match event {
+                    Ok(event) => {
+                        end.retry = event.retry.map(millis).or(end.retry);
+                        sink(&event.event, &event.data, &event.id);
+                    }
+                    Err(error) => {
+                        end.error = Some(error.to_string());
+                        break;
+                    }
+                }
+            }
+            end.last = events.last_event_id().to_string();
+            end
+        }
+    };
+}
+
+event_stream!(eventsource_stream);
+event_stream!(eventsource_stream2);
+event_stream!(sseer);
+
+/// Its blocks are raw: as its documentation says, the caller remembers the ID and leaves
+/// blocks without data out.
+fn sse_stream(chunks: Vec<Bytes>, sink: Sink) -> End {
+    let mut blocks = sse_stream::SseByteStream::new(body(chunks));
+    let mut end = End::default();
+    while let Some(block) = now(blocks.next()) {
+        match block {
+            Ok(block) => {
+                end.last = block.id.unwrap_or(end.last);
+                end.retry = block.retry.or(end.retry);
+                let kind = block.event.filter(|kind| !kind.is_empty());
+                if let Some(data) = block.data {
+                    sink(kind.as_deref().unwrap_or("message"), &data, &end.last);
+                }
+            }
+            Err(error) => {
+                end.error = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    end
+}
+
+/// Answers the first request with the chunks, and the next one, which is the reconnect,
+/// never; but it keeps its last event ID.
+#[derive(Clone, Default)]
+struct Transport {
+    chunks: Arc<Mutex<Option<Vec<Bytes>>>>,
+    last: Arc<Mutex<Option<String>>>,
+}
+
+impl transport::HttpTransport for Transport {
+    fn request(
+        &self,
+        request: transport::Request<Option<Bytes>>,
+    ) -> transport::ResponseFuture {
+        let chunks = self.chunks.lock().expect("no panic").take();
+        let Some(chunks) = chunks else {
+            let last = request.headers().get("last-event-id");
+            let last =
+                last.map(|last| String::from_utf8_lossy(last.as_bytes()).into());
+            *self.last.lock().expect("no panic") = Some(last.unwrap_or_default());
+            return Box::pin(std::future::pending());
+        };
+        let body: transport::ByteStream = Box::pin(stream::iter(chunks).map(Ok));
+        Box::pin(async { Ok(transport::Response::new(body)) })
+    }
+}
+
+fn eventsource_client(chunks: Vec<Bytes>, sink: Sink) -> End {
+    let transport = Transport::default();
+    *transport.chunks.lock().expect("no panic") = Some(chunks);
+    let mut end = End::default();
+    let last = Arc::clone(&transport.last);
+    // Its time passes at once where nothing else is to be done.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let client = ClientBuilder::for_url("http://in.memory/")
+            .expect("a URL")
+            .build_with_transport(transport);
+        let mut events = client.stream();
+        let read = async {
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(SSE::Event(event)) => {
+                        end.retry = event.retry.or(end.retry);
+                        let id = event.id.as_deref().unwrap_or_default();
+                        sink(&event.event_type, &event.data, id);
+                    }
+                    Ok(_) | Err(Error::Eof | Error::UnexpectedEof) => {}
+                    Err(error) => {
+                        end.error = Some(error.to_string());
+                        break;
+                    }
+                }
+            }
+        };
+        // Longer than any wait of the cases.
+        drop(tokio::time::timeout(Duration::from_secs(3600), read).await);
+    });
+    match last.lock().expect("no panic").take() {
+        Some(last) => end.last = last,
+        None if end.error.is_none() => end.error = Some("no reconnect".into()),
+        None => {}
+    }
+    end
+}
+
+/// Never reconnects, and keeps the reconnection time.
+struct Once(Arc<Mutex<Option<u64>>>);
+
+impl reqwest_eventsource::retry::RetryPolicy for Once {
+    fn retry(
+        &self,
+        _: &reqwest_eventsource::Error,
+        _: Option<(usize, Duration)>,
+    ) -> Option<Duration> {
+        None
+    }
+
+    fn set_reconnection_time(&mut self, time: Duration) {
+        *self.0.lock().expect("no panic") = Some(millis(time));
+    }
+}
+
+/// It reads from nothing but a server.
+fn reqwest_eventsource(chunks: Vec<Bytes>, sink: Sink) -> End {
+    let kept = Arc::<Mutex<_>>::default();
+    let mut end = End::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let client =
+            reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client.get(format!("http://{}/", serve(chunks)));
+        let mut events =
+            reqwest_eventsource::EventSource::new(request).expect("a GET");
+        events.set_retry_policy(Box::new(Once(Arc::clone(&kept))));
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(reqwest_eventsource::Event::Message(event)) => {
+                    sink(&event.event, &event.data, &event.id);
+                }
+                Ok(reqwest_eventsource::Event::Open)
+                | Err(reqwest_eventsource::Error::StreamEnded) => {}
+                Err(error) => {
+                    end.error = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        end.last = events.last_event_id().into();
+    });
+    end.retry = *kept.lock().expect("no panic");
+    end
+}
+
+/// Where a server is that sends one response of these chunks to whoever comes next.
+fn serve(chunks: Vec<Bytes>) -> SocketAddr {
+    static SERVER: OnceLock<(SocketAddr, Mutex<SyncSender<Vec<Bytes>>>)> =
+        OnceLock::new();
+    let (address, next) = SERVER.get_or_init(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, next) = mpsc::sync_channel::<Vec<Bytes>>(1);
+        thread::spawn(move || {
+            for chunks in next {
+                // Whoever panics or gives up leaves, and that is seen elsewhere.
+                drop(respond(&listener, chunks));
+            }
+        });
+        (address, Mutex::new(sender))
+    });
+    next.lock().expect("no panic").send(chunks).expect("it serves");
+    *address
+}
+
+fn respond(listener: &TcpListener, chunks: Vec<Bytes>) -> io::Result<()> {
+    let (socket, _) = listener.accept()?;
+    let mut lines = BufReader::new(&socket).lines();
+    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    let mut out = BufWriter::new(&socket);
+    out.write_all(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\
+          transfer-encoding: chunked\r\n\r\n",
+    )?;
+    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+        write!(out, "{:x}\r\n", chunk.len())?;
+        out.write_all(chunk)?;
+        out.write_all(b"\r\n")?;
+    }
+    out.write_all(b"0\r\n\r\n")?;
+    out.flush()
+}

@@ -1,0 +1,152 @@
+//! Streams the bytes that you give it, exactly as they are, as an event stream: to see
+//! what a client makes of them.
+//!
+//!     cargo run --example wire
+//!     printf 'data: a\n\n' | curl -T - http://127.0.0.1:8698/wire/mine
+//!     curl -N 'http://127.0.0.1:8698/wire/mine?chunk=1&pace=200'
+//!
+//! `chunk` is how many bytes are sent at once, `pace` how many milliseconds lie between.
+//! Or open http://127.0.0.1:8698/. Chapter 3 of the book explains the format. Left out:
+//! heartbeats and a stop on a signal, because every byte is yours.
+
+use std::collections::VecDeque;
+use std::{
+    convert::Infallible, env, io, process::ExitCode, sync::Arc, time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use parking_lot::Mutex;
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::http::{HeaderName, HeaderValue, header};
+use salvo::prelude::*;
+use tokio::{net::TcpListener, time::sleep};
+
+// ANCHOR: bounds
+/// Bytes of one stream.
+const MAX_BYTES: usize = 64 << 10;
+/// Streams kept, 16 MiB at most; the oldest makes room.
+const MAX_STREAMS: usize = 256;
+/// Characters of an id.
+const MAX_ID: usize = 64;
+/// Milliseconds between two chunks: with one byte in each, a stream lasts 18 hours.
+const MAX_PACE: u64 = 1_000;
+// ANCHOR_END: bounds
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    if let Err(error) = serve(&addr).await {
+        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn serve(addr: &str) -> io::Result<()> {
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let acceptor = TcpAcceptor::try_from(listener)?;
+    Server::new(acceptor).try_serve(router()).await
+}
+
+// ANCHOR: router
+pub fn router() -> Router {
+    let streams = Arc::<Streams>::default();
+    let one = Router::with_path("wire/{id}");
+    let one = one.put(Keep(streams.clone())).get(Play(streams));
+    Router::new().get(page).push(one)
+}
+// ANCHOR_END: router
+
+#[handler]
+async fn page() -> Text<&'static str> {
+    Text::Html(include_str!("index.html"))
+}
+
+/// By id, the oldest first.
+type Streams = Mutex<VecDeque<(String, Bytes)>>;
+
+// ANCHOR: keep
+/// A page of another origin cannot `PUT`: its browser asks first, and gets no permission.
+struct Keep(Arc<Streams>);
+
+#[handler]
+impl Keep {
+    async fn handle(&self, req: &mut Request) -> Result<StatusCode, StatusError> {
+        let id = req.param::<String>("id").unwrap_or_default();
+        // Read to its end, even if it is too long, or the client never sees the reason.
+        let (mut bytes, mut body) = (Vec::new(), req.take_body());
+        while let Some(frame) = body.next().await {
+            let frame = frame.map_err(|_| bad("the body broke off"))?;
+            if let (Ok(data), 0..=MAX_BYTES) = (frame.into_data(), bytes.len()) {
+                bytes.extend_from_slice(&data);
+            }
+        }
+        if bytes.len() > MAX_BYTES {
+            let why = format!("a stream has {MAX_BYTES} bytes at most");
+            return Err(StatusError::payload_too_large().brief(why));
+        }
+        if id.len() > MAX_ID {
+            return Err(bad("the id is too long"));
+        }
+        let mut streams = self.0.lock();
+        streams.retain(|(known, _)| *known != id);
+        if streams.len() == MAX_STREAMS {
+            streams.pop_front();
+        }
+        streams.push_back((id, bytes.into()));
+        Ok(StatusCode::NO_CONTENT)
+    }
+}
+// ANCHOR_END: keep
+
+// ANCHOR: play
+struct Play(Arc<Streams>);
+
+#[handler]
+impl Play {
+    async fn handle(
+        &self,
+        req: &Request,
+        res: &mut Response,
+    ) -> Result<(), StatusError> {
+        let id = req.param::<String>("id").unwrap_or_default();
+        let found = self.0.lock().iter().find(|(known, _)| *known == id).cloned();
+        let none = || StatusError::not_found().brief("nothing was put here");
+        let (_, bytes) = found.ok_or_else(none)?;
+        let chunk = number(req, "chunk", bytes.len() as u64)?.max(1) as usize;
+        let pace = Duration::from_millis(number(req, "pace", 0)?.min(MAX_PACE));
+
+        let end = bytes.len();
+        let pieces = (0..end).step_by(chunk);
+        let pieces = pieces.map(move |at| bytes.slice(at..end.min(at + chunk)));
+        let chunks = stream::iter(pieces.enumerate());
+        let chunks = chunks.then(move |(n, piece)| async move {
+            if n > 0 && !pace.is_zero() {
+                sleep(pace).await;
+            }
+            Ok::<_, Infallible>(piece)
+        });
+        let unbuffered = HeaderName::from_static("x-accel-buffering");
+        res.headers_mut().extend([
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            (unbuffered, HeaderValue::from_static("no")),
+        ]);
+        res.stream(chunks);
+        Ok(())
+    }
+}
+// ANCHOR_END: play
+
+/// A number in the query, or this one where there is none.
+fn number(req: &Request, name: &str, otherwise: u64) -> Result<u64, StatusError> {
+    let Some(text) = req.query::<String>(name) else { return Ok(otherwise) };
+    text.parse().map_err(|_| bad(format!("`{name}` is not a number")))
+}
+
+fn bad(why: impl Into<String>) -> StatusError {
+    StatusError::bad_request().brief(why)
+}

@@ -1,0 +1,19 @@
+// ANCHOR: read
+import { createParser } from './eventsource-parser.js';
+
+/** Reads one stream to its end. Rejects where the connection is lost. */
+export async function read(url, onEvent, lastEventId = '') {
+  const response = await fetch(url, {
+    headers: { accept: 'text/event-stream', ...lastEventId && { 'last-event-id': lastEventId } },
+    cache: 'no-store',
+  });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  const parser = createParser({ onEvent, maxBufferSize: 1 << 20 });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    parser.feed(value);
+  }
+}
+// ANCHOR_END: read

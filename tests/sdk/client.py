@@ -1,0 +1,30 @@
+import sys
+import time
+
+import httpx
+from httpx_sse import connect_sse
+
+# ANCHOR: client
+def events(url):
+    """Yields events for ever: httpx-sse parses, and leaves coming back to you."""
+    last, wait = "", 3.0
+    silence = httpx.Timeout(10, read=60)
+    while True:
+        try:
+            headers = {"Last-Event-ID": last} if last else {}
+            with httpx.Client(timeout=silence) as client:
+                with connect_sse(client, "GET", url, headers=headers) as source:
+                    if source.response.status_code == 204:
+                        return
+                    source.response.raise_for_status()
+                    for event in source.iter_sse():
+                        last, wait = event.id, (event.retry or wait * 1000) / 1000
+                        yield event
+        except httpx.TransportError as error:
+            print(f"lost: {error!r}", file=sys.stderr)
+        time.sleep(wait)
+# ANCHOR_END: client
+
+
+for event in events(sys.argv[1]):
+    print(event.event, event.data, flush=True)

@@ -1,0 +1,181 @@
+// <wire-panel src="wire/wire/">: bytes to change, what the browser's EventSource makes of
+// them through the program `wire`, and what the standard says, line by line. Without a
+// server, eventsource-parser takes the place of EventSource. The list inside has the bytes to begin with.
+import { words } from '{{ resource "book.js" }}';
+import { createParser } from '{{ resource "theme/eventsource-parser.js" }}';
+
+/** Milliseconds without a key before bytes are sent. */
+const PAUSE = 300;
+/** Steps, and events, that are shown. */
+const SHOWN = 200;
+
+const base = document.querySelector('meta[name=live]')?.content;
+const utf8 = new TextEncoder();
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+/** The bytes that a text with escapes stands for. Its line breaks are for the eye only. */
+function bytes(text) {
+  const escapes = { n: '\n', r: '\r', t: '\t', 0: '\0', '\\': '\\' };
+  const parts = text.match(/\\x[0-9a-f]{2}|\\u\{[0-9a-f]{1,6}\}|\\?[^]/giu) ?? [];
+  return new Uint8Array(parts.flatMap((part) => {
+    if (part === '\n') return [];
+    if (part.startsWith('\\x')) return [parseInt(part.slice(2), 16)];
+    if (part.startsWith('\\u{')) return [...utf8.encode(String.fromCodePoint(Math.min(parseInt(part.slice(3), 16), 0x10ffff)))];
+    return [...utf8.encode(part[0] === '\\' ? escapes[part[1]] ?? part : part)];
+  }));
+}
+
+/** Shows what cannot be seen. */
+const visible = (text) => text
+  .replace(/[\n\r\t\0\ufeff\u0085\u2028\u2029]/g, (c) =>
+    ({ '\n': '\\n', '\r': '\\r', '\t': '\\t', '\0': '\\0' })[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
+
+/** What the standard says, line by line: HTML, section 9.2.6. */
+function* interpret(bytes) {
+  // The UTF-8 decode algorithm takes one BOM away, and TextDecoder is that algorithm.
+  const text = new TextDecoder().decode(bytes);
+  let data = '', type = '', id = '', last = '';
+  const lines = /([^\r\n]*)(\r\n|\r|\n)/g;
+  let end = 0;
+  for (let found; (found = lines.exec(text));) {
+    end = lines.lastIndex;
+    const [, line, lineEnd] = found;
+    const step = { line: visible(line + lineEnd) };
+    if (line === '') {
+      last = id;
+      if (data === '') step.note = words.noData;
+      else step.event = { type: type || 'message', data: data.slice(0, -1), id: last };
+      data = type = '';
+    } else if (line.startsWith(':')) {
+      step.note = words.ignored;
+    } else {
+      const colon = line.indexOf(':');
+      const field = colon < 0 ? line : line.slice(0, colon);
+      const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+      Object.assign(step, { field, value });
+      if (field === 'data') data += `${value}\n`;
+      else if (field === 'event') type = value;
+      else if (field === 'id' && !value.includes('\0')) id = value;
+      else if (field === 'retry' && /^[0-9]+$/.test(value)) step.note = `retry ${Number(value)} ms`;
+      else step.note = words.ignored;
+    }
+    yield { ...step, buffers: { data, type, id } };
+  }
+  if (end < text.length) yield { line: visible(text.slice(end)), note: words.unfinished, buffers: { data, type, id } };
+  else if (data || type || id !== last) yield { line: '', note: words.unfinished, buffers: { data, type, id } };
+}
+
+class WirePanel extends HTMLElement {
+  #parts;
+  #url;
+  #source;
+  #timer;
+
+  connectedCallback() {
+    if (this.#parts || document.body.classList.contains('print')) return;
+    const picks = [...this.querySelectorAll('li')].map((item) => {
+      const code = item.querySelector('code');
+      return { bytes: code.textContent, name: item.textContent.replace(code.textContent, '').trim() };
+    });
+    const src = base && new URL(this.getAttribute('src'), new URL(base, location));
+    this.#url = src && new URL(`book-${Math.random().toString(36).slice(2)}`, src);
+    const p = this.#parts = {
+      pick: element('select', { ariaLabel: words.example }, ...picks.map(({ name }) => element('option', { textContent: name }))),
+      text: element('textarea', { rows: 7, spellcheck: false, ariaLabel: words.bytes }),
+      state: element('p', { className: 'state' }),
+      events: element('ol', { tabIndex: 0 }),
+      steps: element('tbody'),
+    };
+    const insert = (what, label = what) => element('button', {
+      type: 'button', textContent: label, ariaLabel: `${words.insert} ${label}`,
+      onclick: () => {
+        p.text.setRangeText(what, p.text.selectionStart, p.text.selectionEnd, 'end');
+        p.text.focus();
+        this.#changed();
+      },
+    });
+    const heads = [words.line, words.field, words.value, words.buffers].map((textContent) => element('th', { scope: 'col', textContent }));
+    this.replaceChildren(
+      element('div', { className: 'head' }, p.pick, insert('\\n\n', '\\n'), insert('\\r'), insert('\\r\\n\n', '\\r\\n'), insert('\\0'), insert('\\u{feff}', 'BOM')),
+      p.text,
+      element('div', { className: 'events' }, element('h3', { textContent: this.#url ? words.yourBrowser : 'eventsource-parser' }), p.state, p.events),
+      element('div', { className: 'steps', tabIndex: 0 }, element('h3', { textContent: words.theStandard }),
+        element('table', {}, element('thead', {}, element('tr', {}, ...heads)), p.steps)),
+    );
+    p.pick.onchange = () => {
+      // A line break after each line's end, for the eye.
+      p.text.value = picks[p.pick.selectedIndex].bytes.replace(/\\r\\n|\\n|\\r/g, '$&\n').trimEnd();
+      this.#changed(0);
+    };
+    p.text.oninput = () => this.#changed();
+    p.pick.onchange();
+  }
+
+  disconnectedCallback() {
+    this.#source?.close();
+  }
+
+  #changed(pause = PAUSE) {
+    const body = bytes(this.#parts.text.value);
+    const steps = [];
+    for (const step of interpret(body)) {
+      steps.push(step);
+      if (steps.length === SHOWN) break;
+    }
+    this.#parts.steps.replaceChildren(...steps.map(row));
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#play(body, steps), pause);
+  }
+
+  /** Lets the browser, or a parser in its place, read the bytes. */
+  async #play(body, steps) {
+    this.#source?.close();
+    this.#parts.events.replaceChildren();
+    this.#parts.state.textContent = words.connecting;
+    const put = this.#url && await fetch(this.#url, { method: 'PUT', body }).catch(() => undefined);
+    if (!put?.ok) {
+      this.#parts.state.textContent = words.whyParser;
+      const parser = createParser({ onEvent: ({ event, data, id }) => this.#add(event || 'message', data, id ?? '') });
+      // It expects a decoded text, and takes no BOM away.
+      parser.feed(new TextDecoder().decode(body));
+      return;
+    }
+    // An EventSource hears the types that it listens for: those that are in the bytes.
+    const types = new Set(steps.flatMap(({ event }) => event?.type ?? []).concat('message'));
+    const source = this.#source = new EventSource(this.#url);
+    for (const type of types) {
+      source.addEventListener(type, (event) => {
+        if (event instanceof MessageEvent) this.#add(event.type, event.data, event.lastEventId);
+      });
+    }
+    source.addEventListener('error', (event) => {
+      if (event instanceof MessageEvent) return;
+      source.close();
+      if (source === this.#source) this.#parts.state.textContent = words.ended;
+    });
+  }
+
+  #add(type, data, id) {
+    if (this.#parts.events.childElementCount === SHOWN) return;
+    const entry = element('li', {}, element('b', { textContent: type }), element('code', { textContent: visible(data) || '\u00a0' }));
+    if (id) entry.append(element('small', { textContent: `id ${visible(id)}` }));
+    this.#parts.events.append(entry);
+  }
+}
+
+/** A row of the table: a line, and what it changes. */
+function row({ line, field, value, note, event, buffers }) {
+  const cell = (text) => element('td', {}, element('code', { textContent: text === undefined ? '' : visible(text) }));
+  const shown = event ? `⇒ ${event.type} ${JSON.stringify(event.data)}${event.id && ` id ${event.id}`}`
+    : note ?? Object.entries(buffers).filter(([, value]) => value).map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(' · ');
+  const last = element('td', { textContent: shown });
+  if (event) last.className = 'good';
+  return element('tr', {}, cell(line), cell(field), cell(value), last);
+}
+
+customElements.define('wire-panel', WirePanel);
