@@ -425,7 +425,9 @@ async fn readers_who_lose_the_server_together_come_back_one_after_the_other() {
 
 #[tokio::test]
 async fn a_reconnection_time_has_bounds() {
-    for (retry, least) in [("0", 0.1), ("99999999999999999999999", 3_600.0)] {
+    for (retry, least) in
+        [("0", 0.1), ("99999999999", 3_600.0), ("99999999999999999999999", 3.0)]
+    {
         let server = Server::start().await;
         let client = server.client(&[]);
         server.answer(stream(&format!("retry: {retry}\ndata: a\n\n"))).await;
@@ -570,12 +572,12 @@ async fn it_does_not_come_before_retry_after() {
         httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(ahead))
     };
     for (asked_for, least, most) in [
-        ("2", 2.0, 2.0),
-        ("in 10", 7.0, 10.0),
+        ("2", 2.0, 3.0),
+        ("in 10", 7.0, 15.0),
         ("0", 0.1, 0.2),
         ("soon", 0.1, 0.2),
         ("in 0", 0.1, 0.2),
-        ("999999", 3_600.0, 3_600.0),
+        ("999999", 3_600.0, 5_400.0),
     ] {
         let server = Server::start().await;
         let client = server.client(&[]);
@@ -588,7 +590,7 @@ async fn it_does_not_come_before_retry_after() {
         let refused = server.answer(response).await;
         let wait = client.wait_after(1).await;
         assert!((least..=most).contains(&wait), "{asked_for}: {wait} s");
-        if most <= 2.0 {
+        if most <= 3.0 {
             let waited = server.asked().await.at - refused.at;
             assert!(waited.as_secs_f64() >= least, "{asked_for}: {waited:?}");
         }

@@ -1,6 +1,7 @@
 //! Chapter 7: what becomes of tokens on their way through a stream.
 
 use std::convert::Infallible;
+use std::panic::catch_unwind;
 
 use bytes::Bytes;
 use eventsource_stream::Eventsource;
@@ -82,6 +83,16 @@ async fn a_client_that_trims_loses_the_spaces_again_unless_they_are_json() {
 #[tokio::test]
 async fn a_lone_carriage_return_does_not_survive_lines_of_data() {
     assert_eq!(received(by_lines("50 %\r100 %")).await.concat(), "50 %\n100 %");
+}
+
+#[test]
+fn salvo_panics_where_an_id_would_break_the_format() {
+    for id in ["a\nid: b", "a\rb", "a\0b"] {
+        let made = catch_unwind(|| SseEvent::default().id(id).to_string());
+        assert!(made.is_err(), "{made:?}");
+    }
+    let made = SseEvent::default().id("a b").to_string();
+    assert_eq!(made, "id: a b\n\n");
 }
 
 struct Tokens(fn(&str) -> String);

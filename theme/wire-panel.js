@@ -24,15 +24,16 @@ function bytes(text) {
   const parts = text.match(/\\x[0-9a-f]{2}|\\u\{[0-9a-f]{1,6}\}|\\?[^]/giu) ?? [];
   return new Uint8Array(parts.flatMap((part) => {
     if (part === '\n') return [];
-    if (part.startsWith('\\x')) return [parseInt(part.slice(2), 16)];
+    if (part === '\\\n') return [0x5c];
+    if (part.startsWith('\\x') && part.length === 4) return [parseInt(part.slice(2), 16)];
     if (part.startsWith('\\u{')) return [...utf8.encode(String.fromCodePoint(Math.min(parseInt(part.slice(3), 16), 0x10ffff)))];
     return [...utf8.encode(part[0] === '\\' ? escapes[part[1]] ?? part : part)];
   }));
 }
 
-/** Shows what cannot be seen. */
+/** Shows what cannot be seen, or would turn the text around. */
 const visible = (text) => text
-  .replace(/[\n\r\t\0\ufeff\u0085\u2028\u2029]/g, (c) =>
+  .replace(/[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) =>
     ({ '\n': '\\n', '\r': '\\r', '\t': '\\t', '\0': '\\0' })[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
 
 /** What the standard says, line by line: HTML, section 9.2.6. */
@@ -40,11 +41,11 @@ function* interpret(bytes) {
   // The UTF-8 decode algorithm takes one BOM away, and TextDecoder is that algorithm.
   const text = new TextDecoder().decode(bytes);
   let data = '', type = '', id = '', last = '';
-  const lines = /([^\r\n]*)(\r\n|\r|\n)/g;
-  let end = 0;
-  for (let found; (found = lines.exec(text));) {
-    end = lines.lastIndex;
-    const [, line, lineEnd] = found;
+  // Lines and their ends by turns; after the last end, what is unfinished.
+  const parts = text.split(/(\r\n|\r|\n)/);
+  const rest = parts.pop();
+  for (let n = 0; n < parts.length; n += 2) {
+    const [line, lineEnd] = [parts[n], parts[n + 1]];
     const step = { line: visible(line + lineEnd) };
     if (line === '') {
       last = id;
@@ -61,12 +62,12 @@ function* interpret(bytes) {
       if (field === 'data') data += `${value}\n`;
       else if (field === 'event') type = value;
       else if (field === 'id' && !value.includes('\0')) id = value;
-      else if (field === 'retry' && /^[0-9]+$/.test(value)) step.note = `retry ${Number(value)} ms`;
+      else if (field === 'retry' && /^[0-9]+$/.test(value)) step.note = `retry ${value} ms`;
       else step.note = words.ignored;
     }
     yield { ...step, buffers: { data, type, id } };
   }
-  if (end < text.length) yield { line: visible(text.slice(end)), note: words.unfinished, buffers: { data, type, id } };
+  if (rest) yield { line: visible(rest), note: words.unfinished, buffers: { data, type, id } };
   else if (data || type || id !== last) yield { line: '', note: words.unfinished, buffers: { data, type, id } };
 }
 
@@ -75,6 +76,8 @@ class WirePanel extends HTMLElement {
   #url;
   #source;
   #timer;
+  /** Whose events are shown. */
+  #turn;
 
   connectedCallback() {
     if (this.#parts || document.body.classList.contains('print')) return;
@@ -87,8 +90,8 @@ class WirePanel extends HTMLElement {
     const p = this.#parts = {
       pick: element('select', { ariaLabel: words.example }, ...picks.map(({ name }) => element('option', { textContent: name }))),
       text: element('textarea', { rows: 7, spellcheck: false, ariaLabel: words.bytes }),
-      state: element('p', { className: 'state' }),
-      events: element('ol', { tabIndex: 0 }),
+      state: element('p', { className: 'state', role: 'status' }),
+      events: element('ol', { tabIndex: 0, ariaLabel: words.events }),
       steps: element('tbody'),
     };
     const insert = (what, label = what) => element('button', {
@@ -122,12 +125,9 @@ class WirePanel extends HTMLElement {
 
   #changed(pause = PAUSE) {
     const body = bytes(this.#parts.text.value);
-    const steps = [];
-    for (const step of interpret(body)) {
-      steps.push(step);
-      if (steps.length === SHOWN) break;
-    }
-    this.#parts.steps.replaceChildren(...steps.map(row));
+    const steps = [...interpret(body)];
+    this.#parts.steps.replaceChildren(...steps.slice(0, SHOWN).map(row));
+    if (steps.length > SHOWN) this.#parts.steps.append(row({ line: '…', note: `${steps.length}`, buffers: {} }));
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#play(body, steps), pause);
   }
@@ -137,8 +137,15 @@ class WirePanel extends HTMLElement {
     this.#source?.close();
     this.#parts.events.replaceChildren();
     this.#parts.state.textContent = words.connecting;
-    const put = this.#url && await fetch(this.#url, { method: 'PUT', body }).catch(() => undefined);
-    if (!put?.ok) {
+    const turn = this.#turn = {};
+    const url = this.#url && new URL(`${this.#url}-${Math.random().toString(36).slice(2)}`);
+    const put = url && await fetch(url, { method: 'PUT', body }).catch(() => undefined);
+    if (turn !== this.#turn) return; // there are other bytes by now
+    if (put && !put.ok) {
+      this.#parts.state.textContent = `${put.status} ${put.statusText}`;
+      return;
+    }
+    if (!put) {
       this.#parts.state.textContent = words.whyParser;
       const parser = createParser({ onEvent: ({ event, data, id }) => this.#add(event || 'message', data, id ?? '') });
       // It expects a decoded text, and takes no BOM away.
@@ -147,7 +154,7 @@ class WirePanel extends HTMLElement {
     }
     // An EventSource hears the types that it listens for: those that are in the bytes.
     const types = new Set(steps.flatMap(({ event }) => event?.type ?? []).concat('message'));
-    const source = this.#source = new EventSource(this.#url);
+    const source = this.#source = new EventSource(url);
     for (const type of types) {
       source.addEventListener(type, (event) => {
         if (event instanceof MessageEvent) this.#add(event.type, event.data, event.lastEventId);

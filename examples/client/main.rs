@@ -196,7 +196,10 @@ fn a_header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
     // The value may be a secret: it is not shown.
     let (name, value) = line.split_once(':').ok_or("-H is not 'Name: value'")?;
     let value = HeaderValue::from_str(value.trim());
-    match (name.trim().parse(), value) {
+    match (name.trim().parse::<HeaderName>(), value) {
+        (Ok(name), _) if name == "last-event-id" => {
+            Err("use --last-event-id".into())
+        }
         (Ok(name), Ok(value)) => Ok((name, value)),
         _ => Err(format!("-H {name}: has what no header can have")),
     }
@@ -223,8 +226,8 @@ async fn follow(options: Options) -> Result<Infallible, End> {
         if vain >= options.max_attempts {
             return Err(End(Exit::GaveUp, format!("{why}; giving up")));
         }
-        let wait = backoff(parser.retry().unwrap_or(RETRY), vain);
-        let wait = wait.max(asked.unwrap_or_default());
+        let retry = parser.retry().unwrap_or(RETRY);
+        let wait = backoff(retry, vain, asked.unwrap_or_default());
         say(&format!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
         tokio::time::sleep(wait).await;
     }
@@ -242,10 +245,10 @@ enum Failure {
 /// How long to wait before the next attempt: never less than the reconnection time (9.2.3),
 /// and longer each time that there was no event, as the standard allows. Chance keeps
 /// readers apart who have lost the server at the same moment.
-fn backoff(retry: Duration, vain: u32) -> Duration {
+fn backoff(retry: Duration, vain: u32, asked: Duration) -> Duration {
     let retry = retry.clamp(MIN_WAIT, MAX_RETRY);
     let doubled = retry.saturating_mul(1 << vain.saturating_sub(1).min(20));
-    let wait = doubled.min(retry.max(MAX_WAIT));
+    let wait = doubled.min(retry.max(MAX_WAIT)).max(asked);
     wait.mul_f64(rand::random_range(1.0..1.5))
 }
 // ANCHOR_END: backoff
@@ -439,7 +442,10 @@ impl Output {
 /// control characters and marks of direction.
 fn takes_over(letter: char) -> bool {
     letter.is_control() && letter != '\t'
-        || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Text for a terminal.

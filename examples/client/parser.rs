@@ -218,13 +218,13 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
     str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::from)
 }
 
-/// ASCII digits and nothing else. A number that is too large is a very long time.
+/// ASCII digits and nothing else. A number that is too large counts as none, as in Chromium.
 fn milliseconds(value: &[u8]) -> Option<Duration> {
     let digits = str::from_utf8(value).ok()?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(Duration::from_millis(digits.parse().unwrap_or(u64::MAX)))
+    digits.parse().ok().map(Duration::from_millis)
 }
 
 // ANCHOR: events

@@ -7,7 +7,10 @@ export async function read(url, onEvent, lastEventId = '') {
     headers: { accept: 'text/event-stream', ...lastEventId && { 'last-event-id': lastEventId } },
     cache: 'no-store',
   });
-  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  const type = response.headers.get('content-type') ?? '';
+  if (response.status !== 200 || !type.startsWith('text/event-stream')) {
+    throw new Error(`${url}: ${response.status} ${type}`);
+  }
   const parser = createParser({ onEvent, maxBufferSize: 1 << 20 });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {

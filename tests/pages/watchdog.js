@@ -2,22 +2,30 @@
 /** Closes and reopens a stream in which nothing has happened for so long. A comment is no
     event, so the server sends its heartbeat as an event: `event: heartbeat`. */
 function watched(url, types, handle, silence) {
-  let source, timer;
+  let source, timer, seen, last = '';
+  const end = new AbortController();
   const sign = () => {
+    seen = Date.now();
     clearTimeout(timer);
     timer = setTimeout(open, silence);
   };
   function open() {
     source?.close();
-    source = new EventSource(url);
+    source = new EventSource(last ? `${url}?lastEventId=${encodeURIComponent(last)}` : url);
     for (const type of ['open', 'heartbeat', ...types]) {
-      source.addEventListener(type, (event) => { sign(); handle(event); });
+      source.addEventListener(type, (event) => {
+        last = event.lastEventId || last;
+        sign();
+        handle(event);
+      });
     }
     sign();
   }
   // A phone that wakes up has slept through its timers, too.
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) sign(); });
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden && Date.now() - seen > silence) open();
+  }, { signal: end.signal });
   open();
-  return () => { clearTimeout(timer); source.close(); };
+  return () => { end.abort(); clearTimeout(timer); source.close(); };
 }
 // ANCHOR_END: watchdog

@@ -2,11 +2,11 @@ import sys
 import time
 
 import httpx
-from httpx_sse import connect_sse
+from httpx_sse import SSEError, connect_sse
 
 # ANCHOR: client
 def events(url):
-    """Yields events for ever: httpx-sse parses, and leaves coming back to you."""
+    """Yields events until the server says 204, or refuses: what passes is tried again."""
     last, wait = "", 3.0
     silence = httpx.Timeout(10, read=60)
     while True:
@@ -16,10 +16,14 @@ def events(url):
                 with connect_sse(client, "GET", url, headers=headers) as source:
                     if source.response.status_code == 204:
                         return
-                    source.response.raise_for_status()
-                    for event in source.iter_sse():
-                        last, wait = event.id, (event.retry or wait * 1000) / 1000
-                        yield event
+                    if source.response.status_code < 500:
+                        source.response.raise_for_status()
+                        for event in source.iter_sse():
+                            last = event.id or last
+                            wait = (event.retry or wait * 1000) / 1000
+                            yield event
+        except SSEError:  # another type than text/event-stream
+            raise
         except httpx.TransportError as error:
             print(f"lost: {error!r}", file=sys.stderr)
         time.sleep(wait)
