@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use salvo::prelude::*;
+use salvo::serve_static::StaticDir;
 use serde_json::{Value, json};
 use tests::cases::{Case, cases};
-use tests::{Browser, Program, chunks, serve};
+use tests::{Browser, Program, chunks, copy_book, run_book, serve};
 
 #[allow(dead_code)] // what runs it by itself
 #[path = "../examples/wire/main.rs"]
@@ -316,4 +317,23 @@ async fn the_panel_agrees_with_the_browser() {
             assert_eq!(heard, browser.eval(&said).await, "{page}, example {n}");
         }
     }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn without_a_server_a_parser_takes_the_browsers_place() {
+    let folder = copy_book();
+    assert_eq!(run_book(folder.path(), &["build", "--dest", "out"]).code, Some(0));
+    let files = StaticDir::new(folder.path().join("out")).defaults("index.html");
+    let url = serve(Router::with_path("{**path}").get(files)).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{url}/wire.html")).await;
+    let panel = "document.querySelector('wire-panel')";
+    browser
+        .until(&format!(
+            "{panel}.querySelector('.events li code')?.textContent == 'Hello'"
+        ))
+        .await;
+    let state = format!("{panel}.querySelector('.state').textContent");
+    browser.until(&format!("{state}.includes('No server answers')")).await;
 }
