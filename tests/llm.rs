@@ -204,12 +204,15 @@ fn refusal(
     Case { what, head, body: body.into(), tokens: &[], end: Failure(why) }
 }
 
+fn plain() -> String {
+    [token("Hi"), token(" you"), finish()].concat()
+}
+
 fn cases() -> Vec<Case> {
     let choice = |choice: Value| data(&json!({ "choices": [choice] }));
     let stopped = || Done("stop", Value::Null);
     let usage =
         json!({ "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 });
-    let plain = || [token("Hi"), token(" you"), finish()].concat();
     let error =
         |message: &str| json!({ "error": { "message": message } }).to_string();
     vec![
@@ -481,6 +484,28 @@ async fn what_real_servers_sent_is_understood() {
     let width = ends.keys().map(String::len).max().unwrap();
     let table = ends.iter().map(|(name, end)| format!("{name:width$}  {end}\n"));
     assert_recorded("llm/ends.txt", &table.collect::<String>());
+}
+
+/// The table of chapter 3 has what makes eventsource-stream panic, wait or err.
+#[tokio::test]
+async fn each_stream_of_chapter_3_ends_in_a_reason() {
+    let server = ModelServer::start().await;
+    let llm = server.llm().await;
+    for tests::cases::Case { name, bytes, .. } in tests::cases::cases() {
+        let bytes = [&bytes, plain().as_bytes()].concat();
+        for size in [bytes.len(), 1] {
+            if size == 1 && bytes.len() > 10_000 {
+                continue;
+            }
+            let events = llm.events(&ask(&llm, "Hi").await).await;
+            let mut asked = server.asked().await;
+            respond(&mut asked, HEAD, bytes.chunks(size), true).await;
+            let (_, last, _) = whole(events).await;
+            // Data that is no JSON is a failure; where there is none, the answer is whole.
+            assert!(["done", "failure"].contains(&&*last), "{name}: {last}");
+        }
+    }
+    assert!(!llm.stderr().contains("panicked"), "{}", llm.stderr());
 }
 
 #[tokio::test]
