@@ -653,7 +653,7 @@ async fn the_wrapper_recovers_and_loses_and_repeats_nothing() {
 async fn the_wrapper_gives_up_where_there_is_nothing_to_hope_for() {
     let faults = Program::start("faults").await;
     let browser = page(&faults).await;
-    for fault in ["204", "401", "404", "wrong-type"] {
+    for fault in ["204", "401", "404", "wrong-type", "latin1"] {
         put(&faults, "wrapped", fault).await;
         let before = attempts(&faults, "wrapped").await.len();
         browser.eval(RECOVER).await;

@@ -948,6 +948,10 @@ async fn a_wrong_environment_is_one_clear_line_without_the_key() {
             vec![("OPENAI_BASE_URL", &*with_query), model],
             "OPENAI_BASE_URL is no URL",
         ),
+        (
+            vec![("OPENAI_BASE_URL", "http://127.0.0.1/v1#x"), model],
+            "OPENAI_BASE_URL is no URL",
+        ),
         (vec![("OPENAI_BASE_URL", "http://127.0.0.1/v1"), key], "OPENAI_MODEL"),
         (
             vec![
@@ -1130,6 +1134,39 @@ async fn a_connection_that_is_lost_in_mid_sentence_repeats_and_loses_nothing() {
     // At the end it is gone for good.
     cut.send(()).unwrap();
     browser.never(&format!("{NOTE} != 'The answer is complete.'"), 2 * SOON).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn what_is_on_the_page_stays_when_the_server_has_gone() {
+    let server = ModelServer::start().await;
+    let mut llm = server.llm().await;
+    let browser = page_that_asks(&llm.url, "Count").await;
+    let mut asked = server.asked().await;
+    asked.begin().await;
+    asked.token("one").await;
+    browser.until(&format!("{ANSWER} == 'one'")).await;
+    let addr = llm.url.strip_prefix("http://").unwrap().to_string();
+    llm.stop();
+    browser.until(&format!("{NOTE}.includes('trying again')")).await;
+    browser.eval("document.querySelector('form button').click()").await;
+    browser.until(&format!("{NOTE} == 'The server does not answer.'")).await;
+    let label = "document.querySelector('form button').textContent";
+    assert_eq!(browser.eval(&format!("{ANSWER} + {label}")).await, "oneAsk");
+    // What is asked in vain stays in its place.
+    browser.type_into("#prompt", "Again\n").await;
+    browser
+        .until(&format!("{NOTE} == 'Not asked: the server does not answer.'"))
+        .await;
+    assert_eq!(
+        browser.eval("document.querySelector('#prompt').value").await,
+        "Again"
+    );
+    // A new server knows nothing of the answer, and the text stays.
+    let _llm = Program::start_at("llm", &addr).await;
+    browser.eval("listen()").await;
+    browser.until(&format!("{NOTE} == 'This answer is not kept any more.'")).await;
+    assert_eq!(browser.eval(ANSWER).await, "one");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ function bytes(text) {
 }
 
 /** Shows what cannot be seen, or would turn the text around. */
-const visible = (text) => text
+const visible = (text) => text.replaceAll('\\', '\\\\')
   .replace(/[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) =>
     ({ '\n': '\\n', '\r': '\\r', '\t': '\\t', '\0': '\\0' })[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
 

@@ -75,7 +75,8 @@ impl Upstream {
         let url = Url::parse(&url)
             .ok()
             .filter(|url| ["http", "https"].contains(&url.scheme()))
-            .filter(|url| url.username().is_empty() && url.query().is_none())
+            .filter(|url| url.username().is_empty() && url.password().is_none())
+            .filter(|url| url.query().is_none() && url.fragment().is_none())
             .ok_or("OPENAI_BASE_URL is no URL such as http://127.0.0.1:11434/v1")?;
         if key.as_ref().is_some_and(|key| HeaderValue::try_from(key).is_err()) {
             return Err("OPENAI_API_KEY has what no header can have".into());

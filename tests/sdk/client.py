@@ -16,7 +16,8 @@ def events(url):
                 with connect_sse(client, "GET", url, headers=headers) as source:
                     if source.response.status_code == 204:
                         return
-                    if source.response.status_code < 500:
+                    # What passes, and has no events: it is tried again.
+                    if source.response.status_code not in (429, 500, 502, 503, 504):
                         source.response.raise_for_status()
                         for event in source.iter_sse():
                             last = event.id or last
