@@ -25,7 +25,8 @@ fn manifests() -> BTreeMap<String, toml::Table> {
 }
 
 /// Crates that have nothing to do with a reader's first program.
-const HEAVY: [&str; 5] = ["reqwest", "rustls", "aws-lc", "mdbook", "thirtyfour"];
+const HEAVY: [&str; 6] =
+    ["reqwest", "rustls", "aws-lc", "mdbook", "thirtyfour", "fantoccini"];
 
 /// The crates that `cargo tree` lists, each once.
 fn crates(arguments: &[&str]) -> BTreeSet<String> {
@@ -111,7 +112,7 @@ fn running_an_example_from_the_root_builds_no_heavy_crate() {
         assert!(built.iter().any(|id| id.contains(&format!("/{example}#"))));
         HEAVY.iter().any(|heavy| built.iter().any(|id| id.contains(heavy)))
     };
-    for light in ["hello", "tick", "chat_naive", "chat"] {
+    for light in ["hello", "tick", "wire", "faults", "chat_naive", "chat"] {
         assert!(!heavy(light), "{light}: {:?}", built(light));
     }
     assert!(heavy("llm"), "this test finds nothing");

@@ -44,7 +44,6 @@ use reqwest::{Client, Response, Url, redirect};
 
 use parser::{Event, Parser, TooLarge};
 
-// ANCHOR: bounds
 /// The reconnection time of a stream that sets none: what browsers take.
 const RETRY: Duration = Duration::from_secs(3);
 /// The longest reconnection time, or `Retry-After`, that is believed.
@@ -57,7 +56,6 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);
 /// As browsers do.
 const MAX_REDIRECTS: usize = 20;
-// ANCHOR_END: bounds
 
 const HELP: &str = "\
 Prints the events of a stream of Server-Sent Events, and reconnects when it is lost.
@@ -126,7 +124,6 @@ fn ended(End(exit, why): End) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-// ANCHOR: options
 struct Options {
     url: Url,
     headers: HeaderMap,
@@ -189,7 +186,6 @@ impl Options {
         Ok(Some(options))
     }
 }
-// ANCHOR_END: options
 
 /// `Name: value` as a header.
 fn a_header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -398,7 +394,6 @@ fn explain(error: reqwest::Error, idle: Duration) -> Failure {
     Failure::Retry(why, None)
 }
 
-// ANCHOR: output
 /// Where events are printed.
 struct Output {
     to: BufWriter<io::Stdout>,
@@ -493,7 +488,6 @@ fn escape(
     }
     f.write_str(text)
 }
-// ANCHOR_END: output
 
 /// Tells the person at the terminal something, if there is one.
 fn say(what: &str) {

@@ -90,7 +90,6 @@ const FAULTS: [Fault; 24] = [
 ];
 // ANCHOR_END: faults
 
-// ANCHOR: bounds
 /// Streams with a script, 16 MiB at most with their attempts; the oldest makes room.
 const MAX_STREAMS: usize = 64;
 /// Attempts remembered for each; the oldest are forgotten.
@@ -111,7 +110,6 @@ const PIECE: usize = 4_096;
 const PIECES: usize = 128;
 /// How long `retry-0` holds its stream open: with none, it is a denial of service.
 const PAUSE: Duration = Duration::from_millis(500);
-// ANCHOR_END: bounds
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -131,7 +129,6 @@ async fn serve(addr: &str) -> io::Result<()> {
     Server::new(acceptor).try_serve(router()).await
 }
 
-// ANCHOR: router
 pub fn router() -> Router {
     let streams = Arc::<Streams>::default();
     let attempts = Router::with_path("attempts").get(Attempts(streams.clone()));
@@ -152,14 +149,12 @@ async fn one_request_each(res: &mut Response) {
     let close = HeaderValue::from_static("close");
     res.headers_mut().insert(header::CONNECTION, close);
 }
-// ANCHOR_END: router
 
 #[handler]
 async fn page() -> Text<&'static str> {
     Text::Html(include_str!("index.html"))
 }
 
-// ANCHOR: play
 /// A fault, by its name in the URL.
 #[handler]
 async fn play(req: &Request, res: &mut Response) -> Result<(), StatusError> {
@@ -216,7 +211,6 @@ async fn act(
     res.stream(chunks.take_until(Box::pin(over)));
     Ok(())
 }
-// ANCHOR_END: play
 
 // ANCHOR: steps
 type Chunk = io::Result<Bytes>;
@@ -282,7 +276,6 @@ fn broken() -> io::Error {
 }
 // ANCHOR_END: steps
 
-// ANCHOR: streams
 /// The streams that have a script, the oldest first.
 type Streams = Mutex<VecDeque<Stream>>;
 
@@ -299,9 +292,7 @@ struct Stream {
     /// Says to the connection that is open that there is another script.
     switched: watch::Sender<()>,
 }
-// ANCHOR_END: streams
 
-// ANCHOR: switch
 /// Gives a stream a script, and ends the connections that it has. A page of another
 /// origin cannot `PUT`: its browser asks first, and gets no permission.
 struct Switch(Arc<Streams>);
@@ -348,9 +339,7 @@ impl Switch {
         Ok(StatusCode::CREATED)
     }
 }
-// ANCHOR_END: switch
 
-// ANCHOR: attempt
 struct Play(Arc<Streams>);
 
 #[handler]
@@ -410,7 +399,6 @@ impl Stream {
         Ok((fault, format!("event: attempt\n{id}data: {data}\n\n")))
     }
 }
-// ANCHOR_END: attempt
 
 struct Attempts(Arc<Streams>);
 

@@ -51,14 +51,12 @@ async fn serve(addr: &str) -> io::Result<()> {
     Server::new(acceptor).try_serve(router()).await
 }
 
-// ANCHOR: router
 pub fn router() -> Router {
     let streams = Arc::<Streams>::default();
     let one = Router::with_path("wire/{id}");
     let one = one.put(Keep(streams.clone())).get(Play(streams));
     Router::new().get(page).push(one)
 }
-// ANCHOR_END: router
 
 #[handler]
 async fn page() -> Text<&'static str> {
