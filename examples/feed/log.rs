@@ -11,7 +11,7 @@ use salvo::sse::SseEvent;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::{MAX_CHUNK, MAX_DATA, MAX_TYPE, TAIL};
+use super::{MAX_CHUNK, MAX_DATA, MAX_TYPE, TAIL};
 
 // ANCHOR: id
 /// An event's ID, written `1764001234567-0`: the millisecond in which it was stored, and

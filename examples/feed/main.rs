@@ -222,7 +222,7 @@ async fn read(req: &mut Request) -> Answer<Vec<u8>> {
 
 /// Any web page can send requests to this server. A browser says from which origin a
 /// request comes; other clients say nothing.
-fn refuse_foreign(req: &Request) -> Answer<()> {
+pub fn refuse_foreign(req: &Request) -> Answer<()> {
     let Some(origin) = req.headers().get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok());

@@ -13,8 +13,8 @@ use redis::{
 use redis::{Value, cmd};
 use tokio::{sync::Notify, time::sleep};
 
-use crate::log::{Event, Failure, Found, Id, Tail};
-use crate::{PAGE, Retention};
+use super::log::{Event, Failure, Found, Id, Tail};
+use super::{PAGE, Retention};
 
 // ANCHOR: names
 /// What is in braces decides where a Redis Cluster keeps a key: all on one node, so that

@@ -1,0 +1,80 @@
+//! Chapter 8: between what a reader has missed and what is live there is a moment. Here,
+//! something is stored in it each time.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::broadcast::{Receiver, Sender};
+
+// ANCHOR: log
+/// The events 1, 2, 3, …: kept for those who come back, and sent to those who are here.
+struct Log {
+    kept: Mutex<Vec<u64>>,
+    live: Sender<u64>,
+}
+
+impl Log {
+    fn append(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = kept.len() as u64 + 1;
+        kept.push(event);
+        drop(self.live.send(event)); // nobody may be here
+    }
+
+    /// What came after this event.
+    fn after(&self, last: u64) -> Vec<u64> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().copied().filter(|event| *event > last).collect()
+    }
+}
+// ANCHOR_END: log
+
+fn log_with(events: usize) -> Log {
+    let log = Log { kept: Mutex::default(), live: Sender::new(16) };
+    (0..events).for_each(|_| log.append());
+    log
+}
+
+fn all(mut live: Receiver<u64>) -> Vec<u64> {
+    std::iter::from_fn(|| live.try_recv().ok()).collect()
+}
+
+// ANCHOR: lost
+#[test]
+#[should_panic(expected = "left: [2, 4]")]
+fn replay_then_subscribe_loses_an_event() {
+    let log = log_with(2);
+    let missed = log.after(1); // the reader comes back, with event 1
+    log.append(); // 3, at a bad moment
+    let live = log.live.subscribe();
+    log.append(); // 4
+    assert_eq!([missed, all(live)].concat(), [2, 3, 4]);
+}
+// ANCHOR_END: lost
+
+// ANCHOR: twice
+#[test]
+#[should_panic(expected = "left: [2, 3, 3, 4]")]
+fn subscribe_then_replay_repeats_an_event() {
+    let log = log_with(2);
+    let live = log.live.subscribe();
+    log.append();
+    let missed = log.after(1);
+    log.append();
+    assert_eq!([missed, all(live)].concat(), [2, 3, 4]);
+}
+// ANCHOR_END: twice
+
+// ANCHOR: once
+#[test]
+fn subscribe_then_replay_then_skip_what_was_replayed() {
+    let log = log_with(2);
+    let live = log.live.subscribe();
+    log.append();
+    let missed = log.after(1);
+    log.append();
+    let replayed = missed.last().copied().unwrap_or(1);
+    let mut live = all(live);
+    live.retain(|event| *event > replayed);
+    assert_eq!([missed, live].concat(), [2, 3, 4]);
+}
+// ANCHOR_END: once
