@@ -26,6 +26,7 @@ use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{HeaderName, HeaderValue, header};
 use salvo::prelude::*;
 use salvo::sse::SseEvent;
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -186,7 +187,11 @@ impl Post {
 /// What the client calls this request, so that it can repeat it: an event is stored once.
 fn key(req: &Request) -> Answer<Option<String>> {
     let Some(key) = req.headers().get("idempotency-key") else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let is_key = |key: &&str| {
+        (1..=MAX_KEY).contains(&key.len())
+            && key.bytes().all(|b| b.is_ascii_graphic())
+    };
+    let key = key.to_str().ok().filter(is_key);
     let why = "Idempotency-Key is not 1 to 128 visible ASCII characters";
     key.map(|key| Some(key.into())).ok_or_else(|| bad(why))
 }
@@ -297,17 +302,23 @@ struct Look(Arc<Feed>);
 
 #[handler]
 impl Look {
-    async fn handle(&self, req: &Request) -> Answer<Json<serde_json::Value>> {
+    async fn handle(&self, req: &Request) -> Answer<Json<Kept>> {
         let none = || {
             StatusError::not_found().brief("there is no such event, or no longer")
         };
         let id = req.param::<String>("id").and_then(|id| id.parse().ok());
-        let id: Id = id.ok_or_else(none)?;
-        let event = self.0.store.get(id).await.map_err(not_read)?;
-        let Event { event_type, data } = event.ok_or_else(none)?;
-        let id = id.to_string();
-        Ok(Json(json!({ "id": id, "type": event_type, "data": data })))
+        let id = id.ok_or_else(none)?;
+        let event =
+            self.0.store.get(id).await.map_err(not_read)?.ok_or_else(none)?;
+        Ok(Json(Kept { id: id.to_string(), event }))
     }
+}
+
+#[derive(Serialize)]
+struct Kept {
+    id: String,
+    #[serde(flatten)]
+    event: Event,
 }
 
 fn not_read(failure: Failure) -> StatusError {
@@ -510,9 +521,8 @@ impl From<Option<(Id, Bytes)>> for After {
 
 /// Says that a reader may have missed events, why, and after which event it continues.
 fn resync(reason: &str, position: Id) -> SseEvent {
-    let position = position.to_string();
-    let data = json!({ "reason": reason, "after": position }).to_string();
-    SseEvent::default().name("resync").text(data).id(position)
+    let data = format!(r#"{{"reason":"{reason}","after":"{position}"}}"#);
+    SseEvent::default().name("resync").text(data).id(position.to_string())
 }
 
 // ANCHOR: reader

@@ -2,6 +2,7 @@
 //! of the events.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Script,
 };
 use redis::{Value, cmd};
-use tokio::{sync::Notify, time::sleep};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::log::{Event, Failure, Found, Id, Tail};
 use super::{PAGE, Retention};
@@ -38,24 +40,33 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// Appends an event, unless its idempotency key is known. A script is atomic: of two that
 /// come at once with the same key, one finds the other.
 const APPEND: &str = r"
+    -- ANCHOR: script
     local known = redis.call('HGET', KEYS[2], ARGV[1])
     if known then return {known, 1} end
     local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'type', ARGV[3], 'data', ARGV[4])
     redis.call('HSET', KEYS[2], ARGV[1], id)
-    if redis.call('RPUSH', KEYS[3], ARGV[1]) > tonumber(ARGV[2]) then
+    local surplus = redis.call('RPUSH', KEYS[3], ARGV[1]) - ARGV[2]
+    for _ = 1, math.min(surplus, 100) do
         redis.call('HDEL', KEYS[2], redis.call('LPOP', KEYS[3]))
     end
-    return {id, 0}";
+    return {id, 0}
+    -- ANCHOR_END: script
+";
 
 pub struct RedisStreams {
     client: Client,
     /// For all that answers at once: requests share it, one behind the other. There is
     /// none while Redis cannot be reached.
-    shared: RwLock<Option<MultiplexedConnection>>,
-    /// It has failed.
-    failed: Notify,
+    shared: RwLock<Option<Shared>>,
     append: Script,
     retention: Retention,
+}
+
+#[derive(Clone)]
+struct Shared {
+    connection: MultiplexedConnection,
+    /// Cancelled when an answer shows that it is of no use any more.
+    failed: CancellationToken,
 }
 
 type Entry = (String, Vec<(String, Vec<u8>)>);
@@ -71,7 +82,6 @@ impl RedisStreams {
         let store = Arc::new(Self {
             client,
             shared: RwLock::default(),
-            failed: Notify::new(),
             append: Script::new(APPEND),
             retention,
         });
@@ -98,10 +108,11 @@ impl RedisStreams {
                 .set_response_timeout(Some(response));
             self.client.get_multiplexed_async_connection_with_config(&config).await
         };
-        let (mut shared, blocking) =
+        let (connection, blocking) =
             tokio::try_join!(open(PATIENCE), open(BLOCK + PATIENCE))?;
+        let shared = Shared { connection, failed: CancellationToken::new() };
         // While Redis loads what it has on disk, it answers, but with an error.
-        cmd("EXISTS").arg(STREAM).exec_async(&mut shared).await?;
+        shared.clone().info().await?;
         *self.shared.write() = Some(shared);
         Ok(blocking)
     }
@@ -114,10 +125,7 @@ impl RedisStreams {
         tail: Arc<Tail>,
     ) {
         loop {
-            let lost = tokio::select! {
-                lost = self.read(&mut blocking, &tail) => lost,
-                () = self.failed.notified() => Failure::Unavailable("a request failed".into()),
-            };
+            let lost = self.read(&mut blocking, &tail).await;
             *self.shared.write() = None;
             tracing::warn!("Redis is lost: {lost}");
             let mut pause = PAUSE;
@@ -134,37 +142,41 @@ impl RedisStreams {
         }
     }
 
-    /// Reads what comes into the tail, until that fails.
+    /// Reads what comes into the tail, until one of the connections fails.
     async fn read(
         &self,
         blocking: &mut MultiplexedConnection,
         tail: &Tail,
     ) -> Failure {
-        let mut read = async || loop {
-            let newest = tail.newest();
-            match self.after(newest).await? {
-                Found::Events(events) if events.is_empty() => {
-                    // A bell, no more: what it returns may begin after a gap.
-                    let mut bell = cmd("XREAD");
-                    bell.arg("COUNT")
-                        .arg(1)
-                        .arg("BLOCK")
-                        .arg(BLOCK.as_millis() as u64);
-                    bell.arg("STREAMS").arg(STREAM).arg(newest.to_string());
-                    bell.exec_async(blocking).await?;
-                }
-                Found::Events(events) => tail.push(events),
-                Found::Nothing { .. } => {
-                    tracing::warn!(
-                        "events after {newest} are gone before they were read"
-                    );
-                    tail.restart(self.newest().await?);
+        let mut read = async || -> Result<Infallible, Failure> {
+            loop {
+                let newest = tail.newest();
+                match self.after(newest).await? {
+                    Found::Events(events) if events.is_empty() => {
+                        // A bell, no more: what it returns may begin after a gap.
+                        let mut bell = cmd("XREAD");
+                        bell.arg("COUNT").arg(1);
+                        bell.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+                        bell.arg("STREAMS").arg(STREAM).arg(newest.to_string());
+                        bell.exec_async(blocking).await?;
+                    }
+                    Found::Events(events) => tail.push(events),
+                    Found::Nothing { .. } => {
+                        tracing::warn!(
+                            "what came after {newest} was removed unread"
+                        );
+                        tail.restart(self.newest().await?);
+                    }
                 }
             }
         };
-        match read().await {
-            Err(failure) => failure,
-            Ok(never) => never,
+        let failed = match self.shared() {
+            Ok(shared) => shared.failed,
+            Err(failure) => return failure,
+        };
+        tokio::select! {
+            Err(failure) = read() => failure,
+            () = failed.cancelled() => Failure::Unavailable("a request failed".into()),
         }
     }
     // ANCHOR_END: follow
@@ -205,8 +217,9 @@ impl RedisStreams {
         let mut append = self.append.key(STREAM);
         append.key(KEYS).key(KEY_ORDER);
         append.arg(key).arg(keep).arg(event_type).arg(data);
-        let appended = append.invoke_async(&mut self.connection()?).await;
-        let (appended, is_known): (String, bool) = self.seen(appended)?;
+        let mut shared = self.shared()?;
+        let appended = append.invoke_async(&mut shared.connection).await;
+        let (appended, is_known): (String, bool) = shared.seen(appended)?;
         let id = id(appended)?;
         // What the key stands for may be forgotten: then it is the same as far as known.
         if is_known && self.get(id).await?.is_some_and(|known| known != event) {
@@ -266,7 +279,7 @@ impl RedisStreams {
 
     /// The ID of the newest event, also where it is no longer kept.
     async fn newest(&self) -> Result<Id, Failure> {
-        match self.info().await?.remove("last-generated-id") {
+        match self.shared()?.info().await?.remove("last-generated-id") {
             Some(newest) => {
                 id(redis::from_redis_value(newest).map_err(RedisError::from)?)
             }
@@ -276,19 +289,8 @@ impl RedisStreams {
 
     /// Whether the log still has every event that it ever had.
     async fn is_whole(&self) -> Result<bool, Failure> {
-        let info = self.info().await?;
+        let info = self.shared()?.info().await?;
         Ok(info.get("entries-added") == info.get("length"))
-    }
-
-    /// Empty if there is no stream yet.
-    async fn info(&self) -> Result<HashMap<String, Value>, Failure> {
-        let ask = cmd("XINFO").arg("STREAM").arg(STREAM).take();
-        match ask.query_async(&mut self.connection()?).await {
-            Err(error) if error.detail() == Some("no such key") => {
-                Ok(HashMap::new())
-            }
-            info => self.seen(info),
-        }
     }
 
     async fn range(
@@ -307,7 +309,9 @@ impl RedisStreams {
     async fn sweep(self: Arc<Self>) {
         loop {
             sleep(SWEEP).await;
-            if let Err(failure) = self.trim().await {
+            if self.shared().is_ok()
+                && let Err(failure) = self.trim().await
+            {
                 tracing::warn!("cannot remove old events: {failure}");
             }
         }
@@ -324,19 +328,36 @@ impl RedisStreams {
     // ANCHOR_END: sweep
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
-        self.seen(command.query_async(&mut self.connection()?).await)
+        self.shared()?.ask(command).await
     }
 
-    fn connection(&self) -> Result<MultiplexedConnection, Failure> {
+    fn shared(&self) -> Result<Shared, Failure> {
         let lost = || Failure::Unavailable("Redis cannot be reached".into());
         self.shared.read().clone().ok_or_else(lost)
     }
+}
 
-    /// Has both connections made anew if an answer shows that one is of no use any more.
+impl Shared {
+    async fn ask<T: FromRedisValue>(mut self, command: &Cmd) -> Result<T, Failure> {
+        let answer = command.query_async(&mut self.connection).await;
+        self.seen(answer)
+    }
+
+    /// What is known about the stream: nothing if there is none yet.
+    async fn info(mut self) -> Result<HashMap<String, Value>, Failure> {
+        let ask = cmd("XINFO").arg("STREAM").arg(STREAM).take();
+        match ask.query_async(&mut self.connection).await {
+            Err(error) if error.detail() == Some("no such key") => {
+                Ok(HashMap::new())
+            }
+            info => self.seen(info),
+        }
+    }
+
     fn seen<T>(&self, answer: Result<T, RedisError>) -> Result<T, Failure> {
         answer.map_err(|error| {
             if error.is_unrecoverable_error() {
-                self.failed.notify_one();
+                self.failed.cancel();
             }
             error.into()
         })
@@ -361,7 +382,8 @@ impl From<RedisError> for Failure {
             Some("OOM") => {
                 Self::Full("Redis has used all memory that it may use".into())
             }
-            _ => Self::Unavailable(error.to_string()),
+            // An answer that Redis would never give is told in many lines.
+            _ => Self::Unavailable(error.to_string().replace('\n', "; ")),
         }
     }
 }
