@@ -65,7 +65,7 @@ impl Disk {
             .map_err(|why| format!("{}: {why}", dir.display()))?;
         let database = open(&path).map_err(fault)?;
         let newest = (|| newest(&database.begin_read()?))().map_err(fault)?;
-        let tail = Arc::new(Tail::new(newest));
+        let tail = Arc::new(Tail::new(newest, retention.keep));
         let file = Arc::new(LogFile { path, database: RwLock::new(Some(database)) });
         let writer =
             Writer { file: file.clone(), retention, tail: tail.clone(), newest };

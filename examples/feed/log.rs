@@ -81,7 +81,7 @@ impl Event {
         }
         // An EventSource fires `open` and `error` itself, and `resync` is the feed's own.
         if ["open", "error", "resync"].contains(&event_type.as_str()) {
-            return Some(format!("the type {event_type} has a meaning already"));
+            return Some(format!("the type `{event_type}` has a meaning already"));
         }
         if data.len() > MAX_DATA {
             return Some(format!("data has {MAX_DATA} bytes at most"));
@@ -152,6 +152,8 @@ pub fn chunk<'a>(
 // ANCHOR: tail
 /// The newest events, in memory: readers who are up to date never touch the store.
 pub struct Tail {
+    /// How many: no more than the store keeps.
+    most: usize,
     kept: RwLock<Kept>,
     /// Wakes all readers when there is something new.
     grew: Notify,
@@ -165,9 +167,10 @@ struct Kept {
 }
 
 impl Tail {
-    pub fn new(newest: Id) -> Self {
+    pub fn new(newest: Id, keep: usize) -> Self {
         let kept = Kept { after: newest, events: VecDeque::new() };
-        Self { kept: RwLock::new(kept), grew: Notify::new() }
+        let most = TAIL.min(keep);
+        Self { most, kept: RwLock::new(kept), grew: Notify::new() }
     }
 
     pub fn newest(&self) -> Id {
@@ -179,7 +182,7 @@ impl Tail {
     pub fn push(&self, events: impl IntoIterator<Item = (Id, Bytes)>) {
         let mut kept = self.kept.write();
         kept.events.extend(events);
-        let surplus = kept.events.len().saturating_sub(TAIL);
+        let surplus = kept.events.len().saturating_sub(self.most);
         let removed = kept.events.drain(..surplus).next_back();
         kept.after = removed.map_or(kept.after, |(id, _)| id);
         drop(kept);

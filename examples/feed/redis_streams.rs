@@ -89,7 +89,10 @@ impl RedisStreams {
         let addr = store.client.get_connection_info().addr().to_string();
         let opened = async {
             let blocking = store.connect().await?;
-            Ok((blocking, Arc::new(Tail::new(store.newest().await?))))
+            Ok((
+                blocking,
+                Arc::new(Tail::new(store.newest().await?, retention.keep)),
+            ))
         };
         let (blocking, tail) = opened.await.map_err(|failure: Failure| {
             format!("cannot use Redis at {addr}: {failure}")
