@@ -12,7 +12,7 @@ use salvo::prelude::*;
 use salvo::serve_static::StaticDir;
 use salvo::sse::{self, SseEvent};
 use serde_json::Value;
-use tests::{Browser, Program, root, run_book, serve, within};
+use tests::{Browser, Program, root, run_book, serve, until, within};
 use tokio_stream::wrappers::IntervalStream;
 use tokio_stream::{StreamExt, once, pending};
 
@@ -568,9 +568,12 @@ async fn a_static_host_replays_the_recording_at_its_pace() {
         browser.until(&format!("{STATE} == 'recorded'")).await;
     }
     // A program's own page cannot be replayed: there is a sentence in its place.
-    browser.open(&format!("{host}/chat.html")).await;
-    browser.until("!!document.querySelector('live-page p')").await;
-    assert_eq!(browser.eval("document.querySelector('iframe')").await, Value::Null);
+    for (page, panel) in [("chat", "live-page"), ("feed", "kill-panel")] {
+        browser.open(&format!("{host}/{page}.html")).await;
+        browser.until(&format!("!!document.querySelector('{panel} p')")).await;
+        let frame = browser.eval("document.querySelector('iframe')").await;
+        assert_eq!(frame, Value::Null);
+    }
 }
 
 #[tokio::test]
@@ -667,8 +670,8 @@ async fn no_page_is_wider_than_a_phone() {
     browser.resize(360, 800).await;
     for language in ["", "it/"] {
         for page in [
-            "index", "hello", "tick", "chat", "slow", "choosing", "glossary",
-            "print",
+            "index", "hello", "tick", "chat", "slow", "feed", "choosing",
+            "glossary", "print",
         ] {
             browser.open(&format!("{}/{language}{page}.html", book.url)).await;
             browser.until("document.readyState == 'complete'").await;
@@ -703,4 +706,264 @@ async fn the_cheat_sheet_prints_on_one_sheet() {
             pdf.matches("/Type /Page").count() - pdf.matches("/Type /Pages").count();
         assert_eq!(sheets, 1, "{page}");
     }
+}
+
+/// What the page of `feed` shows: as JavaScript, in this document.
+fn feed_page(document: &str) -> impl Fn(&str) -> String {
+    move |id| format!("{document}.querySelector('#{id}').textContent")
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn chapter_8_counts_on_whatever_is_killed() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    for (page, killed) in [("feed.html", "was killed"), ("it/feed.html", "ucciso")] {
+        browser.open(&format!("{}/{page}", book.url)).await;
+        let panel = "document.querySelector('kill-panel')";
+        browser.until(&format!("!!{panel}.querySelector('iframe')")).await;
+        browser.eval(&format!("{panel}.scrollIntoView()")).await;
+        let feed = format!("{panel}.querySelector('iframe').contentDocument");
+        let shows = feed_page(&feed);
+        browser.until(&format!("!!{feed}.querySelector('#state')")).await;
+        let state = shows("state");
+        browser.until(&format!("{state} == 'connected'")).await;
+        browser.eval(&format!("{feed}.querySelector('#count').click()")).await;
+        let counted = format!("Number({})", shows("counted"));
+        let said = format!("{panel}.querySelector('[role=status]').textContent");
+        for times in 1..=5 {
+            let before = browser.eval(&counted).await.as_u64().unwrap();
+            browser.until(&format!("{counted} > {before} + 5")).await;
+            browser.type_into("kill-panel button", ENTER).await;
+            browser
+                .until(&format!(
+                    "{said}.includes('{killed}') && {said}.endsWith(': {times}.')"
+                ))
+                .await;
+            let cuts = shows("cuts");
+            browser
+                .until(&format!("{cuts} >= {times} && {state} == 'connected'"))
+                .await;
+        }
+        browser.until(&format!("{counted} > 60")).await;
+        assert_eq!(browser.eval(&shows("lost")).await, "0");
+        assert_eq!(browser.eval(&shows("repeated")).await, "0");
+        let cuts = format!("Number({})", shows("cuts"));
+        assert!(browser.eval(&cuts).await.as_u64() >= Some(5));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_feed_page_comes_back_after_the_event_that_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let feed = Program::start_with("feed", &[("FEED_DIR", dir)]).await;
+    let browser = Browser::start().await;
+    browser.resize(360, 640).await;
+    browser.open(&format!("{}/", feed.url)).await;
+    browser.until(CONNECTED).await;
+    let shows = feed_page("document");
+    browser.type_into("#text", &format!("hello?{ENTER}")).await;
+    browser.until(&format!("{LAST}?.endsWith('hello?')")).await;
+    browser.until("document.querySelector('#text').value == ''").await;
+    let last = browser.eval(&shows("last")).await;
+    let last = last.as_str().unwrap();
+
+    browser.type_into("#cut", ENTER).await;
+    browser.until(&format!("{} == '1'", shows("cuts"))).await;
+    browser.until(&format!("{LAST} == 'Connected: after {last}'")).await;
+
+    browser.type_into("#count", ENTER).await;
+    for times in 2..=4 {
+        let counted = format!("Number({})", shows("counted"));
+        let before = browser.eval(&counted).await.as_u64().unwrap();
+        browser.until(&format!("{counted} > {before} + 5")).await;
+        browser.type_into("#cut", ENTER).await;
+        browser
+            .until(&format!("{} == '{times}' && {CONNECTED}", shows("cuts")))
+            .await;
+    }
+    browser.type_into("#count", ENTER).await;
+    assert_eq!(browser.eval(&shows("count")).await, "Count");
+    assert_eq!(browser.eval(&shows("lost")).await, "0");
+    assert_eq!(browser.eval(&shows("repeated")).await, "0");
+    // Numbers that follow one another share a line.
+    let lines = "document.querySelectorAll('#log li').length";
+    assert!(browser.eval(lines).await.as_u64() < Some(20));
+    let wide = "document.documentElement.scrollWidth - innerWidth";
+    assert_eq!(browser.eval(wide).await, 0);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_feed_page_outlives_its_server_and_says_where_events_are_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = |name| folder.path().join(name).to_str().unwrap().to_string();
+    let mut feed = Program::start_with("feed", &[("FEED_DIR", &dir("a"))]).await;
+    let addr = feed.url.strip_prefix("http://").unwrap().to_string();
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", feed.url)).await;
+    browser.until(CONNECTED).await;
+    browser.type_into("#text", &format!("first{ENTER}")).await;
+    browser.until(&format!("{LAST}?.endsWith('first')")).await;
+    feed.stop();
+    browser.until(&format!("!({CONNECTED})")).await;
+    browser.type_into("#text", &format!("second{ENTER}")).await;
+    let lines = "document.querySelector('#log').textContent";
+    browser.until(&format!("{lines}.includes('does not answer')")).await;
+    let text = "document.querySelector('#text').value";
+    assert_eq!(browser.eval(text).await, "second", "it can be written again");
+
+    // The disk has been replaced: nobody knows what followed `first`.
+    let dir = dir("b");
+    let variables = [("ADDR", addr.as_str()), ("FEED_DIR", &dir)];
+    let _feed = Program::start_with("feed", &variables).await;
+    browser.until(CONNECTED).await;
+    browser.until(&format!("{LAST}.includes('missing here (unknown)')")).await;
+    browser.type_into("#text", ENTER).await;
+    browser.until(&format!("{LAST}.endsWith('second')")).await;
+}
+
+/// Breaks the feed off, answers the reconnect as a proxy does whose server has gone, and
+/// says then what the page asks for.
+struct FlakyFeed(AtomicUsize);
+
+#[handler]
+impl FlakyFeed {
+    async fn handle(&self, req: &Request, res: &mut Response) {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => finite(res, "retry: 10\nevent: note\nid: 7-0\ndata: one\n\n"),
+            1 => drop(res.status_code(StatusCode::BAD_GATEWAY)),
+            2 => drop(res.status_code(StatusCode::SERVICE_UNAVAILABLE)),
+            _ => {
+                let after = req.query::<String>("after").unwrap_or_default();
+                let event = SseEvent::default().name("note").id("8-0");
+                let event = event.text(format!("asked for {after}"));
+                sse::stream(res, once(Ok::<_, Infallible>(event)).chain(pending()));
+            }
+        }
+    }
+}
+
+#[handler]
+async fn feed_html() -> Text<&'static str> {
+    Text::Html(include_str!("../examples/feed/index.html"))
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_feed_page_continues_after_answers_that_are_no_stream() {
+    let flaky = Router::with_path("events").get(FlakyFeed(AtomicUsize::new(0)));
+    let browser = Browser::start().await;
+    browser.open(&serve(Router::new().get(feed_html).push(flaky)).await).await;
+    browser.until(&format!("{LAST} == '8-0asked for 7-0'")).await;
+    assert_eq!(browser.eval(&feed_page("document")("cuts")).await, "1");
+}
+
+/// What `POST /live/feed/kill` answers in a book.
+async fn kill_feed(book: &Program) -> Value {
+    let kill = book.request("POST", "/live/feed/kill").header("origin", &book.url);
+    let killed = book.send(kill).await;
+    assert_eq!(killed.status(), 200);
+    killed.json().await.unwrap()
+}
+
+async fn write_to_feed(book: &Program, text: &str, key: &str) -> reqwest::Response {
+    let note = serde_json::json!({ "type": "note", "data": text });
+    let write = book.request("POST", "/live/feed/events").json(&note);
+    let write = write.header("origin", &book.url).header("idempotency-key", key);
+    book.send(write).await
+}
+
+#[tokio::test]
+async fn the_feed_in_the_book_is_killed_for_real_and_loses_nothing() {
+    let book = Program::serve_book().await;
+    let written = write_to_feed(&book, "one", "k1").await;
+    assert_eq!(written.status(), 201);
+    let location = written.headers()["location"].to_str().unwrap().to_string();
+    let id = location.strip_prefix("events/").unwrap();
+    let mut stream = book.get("/live/feed/events?from=start").await;
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let mut heard = String::new();
+    while !heard.contains(&format!("data: one\nid: {id}\n\n")) {
+        let chunk = within("an event", stream.chunk()).await.unwrap().unwrap();
+        heard += str::from_utf8(&chunk).unwrap();
+    }
+
+    let foreign =
+        book.request("POST", "/live/feed/kill").header("origin", "http://a");
+    assert_eq!(book.send(foreign).await.status(), 403);
+    let killed = kill_feed(&book).await;
+    assert_ne!(killed["killed"], killed["pid"]);
+    let end = async {
+        while stream.chunk().await?.is_some() {}
+        Ok(())
+    };
+    let end: reqwest::Result<()> = within("the end of the stream", end).await;
+    assert!(end.is_err(), "it was cut, and has not ended");
+
+    // The same key is the same event, and what follows it is what came after it.
+    let again = write_to_feed(&book, "one", "k1").await;
+    assert_eq!(again.headers()["location"], location);
+    assert_eq!(write_to_feed(&book, "other", "k1").await.status(), 422);
+    assert_eq!(write_to_feed(&book, "two", "k2").await.status(), 201);
+    let back = book.request("GET", "/live/feed/events").header("last-event-id", id);
+    assert_eq!(book.events_of(back).await.data().await, "two");
+
+    let again = kill_feed(&book).await;
+    assert_eq!(again["killed"], killed["pid"]);
+    let event = book.get(&format!("/live/feed/{location}")).await;
+    assert_eq!(event.json::<Value>().await.unwrap()["data"], "one");
+    assert_eq!(book.get("/live/feed/events/1-0").await.status(), 404);
+}
+
+/// The sockets that a process has open.
+#[cfg(target_os = "linux")]
+fn sockets(pid: &Value) -> usize {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let targets = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_leaves_the_feed_in_the_book_leaves_its_process_too() {
+    let book = Program::serve_book().await;
+    let pid = &kill_feed(&book).await["pid"];
+    let none = sockets(pid);
+    let mut readers = Vec::new();
+    for _ in 0..5 {
+        readers.push(book.get("/live/feed/events").await);
+    }
+    assert_eq!(sockets(pid), none + 5);
+    drop(readers);
+    until("all have left", async || sockets(pid) == none).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_feed_in_the_book_starts_again_by_itself_and_ends_with_the_book() {
+    let mut book = Program::serve_book().await;
+    let first = kill_feed(&book).await["pid"].clone();
+    assert_eq!(write_to_feed(&book, "one", "k1").await.status(), 201);
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args(["-9", &first.to_string()]).status().unwrap().success());
+    until("it is there again", async || {
+        book.get("/live/feed/events/1-0").await.status() == 404
+    })
+    .await;
+    let second = kill_feed(&book).await;
+    assert_ne!(second["killed"], first);
+
+    // A dead process has no command line, also where nobody has asked yet how it ended.
+    let command = format!("/proc/{}/cmdline", second["pid"]);
+    let line = fs::read_to_string(&command).unwrap();
+    let folder = Path::new(line.trim_end_matches('\0').rsplit('\0').next().unwrap());
+    assert!(folder.is_dir());
+    book.stop();
+    until("it has ended", async || {
+        fs::read(&command).unwrap_or_default().is_empty() && !folder.exists()
+    })
+    .await;
 }

@@ -14,7 +14,7 @@ use redb::{ReadableTableMetadata, TableDefinition, WriteTransaction};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::log::{Event, Failure, Found, Id, Tail};
-use super::{PAGE, Retention};
+use super::{MAX_CHUNK, PAGE, Retention};
 
 /// Writes that wait for the disk, 128 MiB at most. When there are more, it is too slow.
 const MAX_WAITING: usize = 4_096;
@@ -99,20 +99,20 @@ impl Disk {
     /// it is not there, what lay between may have been removed.
     pub async fn after(&self, after: Id) -> Result<Found, Failure> {
         let after = move |log: &ReadTransaction| {
-            let mut events = Vec::with_capacity(PAGE);
+            let (mut events, mut bytes) = (Vec::new(), 0);
             // At the start of a log from which nothing was ever removed, nothing is missing.
             let mut is_known = after == Id::default() && removed(log)? == 0;
-            for found in
-                log.open_table(EVENTS)?.range((after.ms, after.n)..)?.take(PAGE)
-            {
+            for found in log.open_table(EVENTS)?.range((after.ms, after.n)..)? {
                 let (id, event) = found?;
                 let id = to_id(id.value());
                 is_known |= events.is_empty() && (id == after || id == after.next());
-                if !is_known {
+                if !is_known || bytes > MAX_CHUNK || events.len() == PAGE {
                     break;
                 }
                 if id != after {
-                    events.push((id, to_event(event.value()).encode(id)));
+                    let event = to_event(event.value()).encode(id);
+                    bytes += event.len();
+                    events.push((id, event));
                 }
             }
             if is_known {

@@ -19,7 +19,7 @@ pub struct Page {
 }
 
 /// Elements whose `src` is the path of a program below `/live/`.
-const PANELS: [&str; 3] = ["live-stream", "live-page", "wire-panel"];
+const PANELS: [&str; 4] = ["live-stream", "live-page", "kill-panel", "wire-panel"];
 
 #[derive(Default)]
 struct Sink(RefCell<Page>);

@@ -3,6 +3,7 @@
 
 mod book;
 mod check;
+mod child;
 mod finish;
 mod links;
 mod page;
@@ -54,6 +55,9 @@ enum Command {
         /// The page's file name, as in `tick.md`
         page: PathBuf,
     },
+    /// The program of chapter 8, for as long as stdin is open; then the folder is removed
+    #[command(hide = true)]
+    Feed { folder: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -94,6 +98,7 @@ fn run(command: Option<Command>) -> Result<ExitCode> {
         Some(Command::Translate { lang, page }) => {
             translate::run(&Book::load(&root)?, &lang, &page)?;
         }
+        Some(Command::Feed { folder }) => child::run(folder)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,13 @@
 //! The programs of the book, mounted under `/live/NAME/`: the chapter's panel talks to
-//! the very code that the chapter explains.
+//! the very code that the chapter explains. `feed` runs as a process of its own: see `child`.
 
 use std::io;
 
 use salvo::prelude::*;
 use salvo::writing::Redirect;
 use tokio_util::sync::CancellationToken;
+
+use crate::child;
 
 #[allow(dead_code)] // what runs the program by itself
 #[path = "../../examples/chat/main.rs"]
@@ -16,6 +18,10 @@ mod chat;
 mod faults;
 
 #[allow(dead_code)] // what runs the program by itself
+#[path = "../../examples/feed/main.rs"]
+pub mod feed;
+
+#[allow(dead_code)] // what runs the program by itself
 #[path = "../../examples/llm/main.rs"]
 mod llm;
 
@@ -23,13 +29,23 @@ mod llm;
 #[path = "../../examples/tick/main.rs"]
 mod tick;
 
-/// The programs that are mounted, by name, and the text that they were compiled from.
-pub const MOUNTED: [(&str, &str); 5] = [
-    ("chat", include_str!("../../examples/chat/main.rs")),
-    ("faults", include_str!("../../examples/faults/main.rs")),
-    ("llm", include_str!("../../examples/llm/main.rs")),
-    ("tick", include_str!("../../examples/tick/main.rs")),
-    ("wire", include_str!("../../examples/wire/main.rs")),
+/// A program's name, and the files that it was compiled from.
+pub type Compiled = (&'static str, &'static [(&'static str, &'static str)]);
+
+macro_rules! compiled {
+    ($name:literal: $($file:literal)*) => {
+        ($name, &[$(($file, include_str!(concat!("../../examples/", $name, "/", $file)))),*])
+    };
+}
+
+/// The programs that are mounted.
+pub const MOUNTED: [Compiled; 6] = [
+    compiled!("chat": "main.rs" "index.html"),
+    compiled!("faults": "main.rs" "index.html"),
+    compiled!("feed": "main.rs" "log.rs" "disk.rs" "redis_streams.rs" "index.html"),
+    compiled!("llm": "main.rs" "upstream.rs" "model.rs" "index.html" "model.html"),
+    compiled!("tick": "main.rs" "index.html"),
+    compiled!("wire": "main.rs" "index.html"),
 ];
 
 pub async fn router() -> io::Result<Router> {
@@ -38,6 +54,7 @@ pub async fn router() -> io::Result<Router> {
     Ok(Router::with_path("live")
         .push(mount("chat", chat::router(chat::Room::new())))
         .push(mount("faults", faults::router()))
+        .push(mount("feed", child::router("feed")?))
         .push(mount("llm", llm::router(model, stop)))
         .push(mount("tick", tick::router()))
         .push(mount("wire", wire::router())))

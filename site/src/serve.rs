@@ -105,14 +105,15 @@ impl Site {
                 if let Err(error) = self.build() {
                     eprintln!("error: {error:#}");
                 }
-                for (name, compiled) in programs::MOUNTED {
-                    let main = self.root.join(format!("examples/{name}/main.rs"));
-                    let changed = events.iter().any(|event| {
-                        !event.kind.is_access() && event.paths.contains(&main)
+                for (name, files) in programs::MOUNTED {
+                    let changed = files.iter().any(|(file, compiled)| {
+                        let path = self.root.join(format!("examples/{name}/{file}"));
+                        events.iter().any(|event| {
+                            !event.kind.is_access() && event.paths.contains(&path)
+                        }) && fs::read_to_string(path).ok().as_deref()
+                            != Some(compiled)
                     });
-                    if changed
-                        && fs::read_to_string(main).ok().as_deref() != Some(compiled)
-                    {
+                    if changed {
                         println!(
                             "{name} changed: start `cargo book` again to run it live"
                         );
