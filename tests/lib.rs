@@ -3,6 +3,9 @@
 
 pub mod cases;
 mod chromium;
+pub mod follow;
+#[cfg(unix)]
+pub mod redis;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -83,7 +86,15 @@ fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
 fn example(name: &str) -> Command {
     let package = if name == "model" { "llm" } else { name };
     let mut command = Command::new(binary(package, "example", name));
-    for variable in ["OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"] {
+    for variable in [
+        "OPENAI_BASE_URL",
+        "OPENAI_API_KEY",
+        "OPENAI_MODEL",
+        "REDIS_URL",
+        "FEED_DIR",
+        "FEED_KEEP",
+        "FEED_AGE",
+    ] {
         command.env_remove(variable);
     }
     command
@@ -254,25 +265,7 @@ impl Program {
 
     /// What the commands of a recorded session print now.
     pub fn session(&self, file: &str) -> String {
-        const WRITTEN: &str = "http://127.0.0.1:8698";
-        let recorded =
-            fs::read_to_string(root().join("examples").join(file)).unwrap();
-        let mut session = String::new();
-        for command in recorded.lines().filter_map(|line| line.strip_prefix("$ ")) {
-            let output = Command::new("sh")
-                .args([
-                    "-c",
-                    &format!("{{ {command}\n}} 2>&1").replace(WRITTEN, &self.url),
-                ])
-                .output()
-                .unwrap();
-            session += &format!("$ {command}\n");
-            session += &String::from_utf8(output.stdout).unwrap();
-            if !session.ends_with('\n') {
-                session.push('\n');
-            }
-        }
-        session
+        session(file, &[("http://127.0.0.1:8698", &self.url)])
     }
 
     /// Asks the process to end, as `kill` does.
@@ -371,6 +364,32 @@ fn recording(file: &str, text: &str) -> String {
         fs::write(&file, text).unwrap();
     }
     fs::read_to_string(&file).unwrap_or_else(|_| panic!("RECORD=1 writes {file:?}"))
+}
+
+/// What the commands of a recorded session print now, with this instead of that in them.
+/// One shell runs them all.
+pub fn session(file: &str, instead: &[(&str, &str)]) -> String {
+    const END: &str = "\u{1e}";
+    let recorded = fs::read_to_string(root().join("examples").join(file)).unwrap();
+    let commands: Vec<_> =
+        recorded.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    let script = commands.join(&format!("\nprintf '{END}'\n"));
+    let script = instead
+        .iter()
+        .fold(script, |script, (that, this)| script.replace(that, this));
+    let output = Command::new("sh")
+        .args(["-c", &format!("exec 2>&1\n{script}")])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let mut session = String::new();
+    for (command, printed) in commands.iter().zip(printed.split(END)) {
+        session += &format!("$ {command}\n{printed}");
+        if !session.ends_with('\n') {
+            session.push('\n');
+        }
+    }
+    session
 }
 
 /// Compares a text with its recording.
@@ -538,6 +557,7 @@ pub fn copy_book() -> TempDir {
         "book.toml",
         "tests/browser.rs",
         "tests/cases.toml",
+        "tests/gap.rs",
         "tests/glued.rs",
         "tests/slow.rs",
     ] {
