@@ -59,7 +59,7 @@ impl Disk {
         let path = dir.join("feed.redb");
         let fault = |why: redb::Error| {
             let why = say(&why);
-            format!("cannot use {}: {why}; it is left as it is", path.display())
+            format!("cannot use {}: {why}; it is not overwritten", path.display())
         };
         fs::create_dir_all(dir)
             .map_err(|why| format!("{}: {why}", dir.display()))?;

@@ -284,7 +284,8 @@ impl Begin {
         // that its header is newer than what stands there.
         let header = req.headers().get("last-event-id").map(|id| id.as_bytes());
         let after = req.queries().get("after").map(|id| id.as_bytes());
-        if let Some(id) = header.or(after).filter(|id| !id.is_empty()) {
+        let is_id = |id: &&[u8]| !id.is_empty();
+        if let Some(id) = header.filter(is_id).or(after.filter(is_id)) {
             let id = str::from_utf8(id).ok().and_then(|id| id.parse().ok());
             return Ok(id.map_or(Self::Malformed, Self::After));
         }

@@ -103,6 +103,7 @@ impl RedisStreams {
         Ok((store, tail))
     }
 
+    // ANCHOR: connect
     /// Opens both connections, and returns the one that may wait.
     async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
         let open = async |response| {
@@ -119,6 +120,7 @@ impl RedisStreams {
         *self.shared.write() = Some(shared);
         Ok(blocking)
     }
+    // ANCHOR_END: connect
 
     // ANCHOR: follow
     /// The one connection of this server that waits for events. All readers share it.
@@ -274,9 +276,11 @@ impl RedisStreams {
 
     /// The ID right before the oldest event that is kept.
     pub async fn start(&self) -> Result<Id, Failure> {
+        // Asked for before the look: an event that comes in between is the oldest then.
+        let newest = self.newest().await?;
         match self.range("-", "+", 1).await?.into_iter().next() {
             Some((oldest, _)) => Ok(id(oldest)?.previous()),
-            None => self.newest().await,
+            None => Ok(newest),
         }
     }
 
