@@ -5,7 +5,10 @@
 //!     cargo run --release -- --only floor,chat --readers 1000
 //!     cargo run --release -- memory
 //!     cargo run --release -- tokens
+//!     cargo run --release -- feed
 
+mod feed;
+mod http;
 mod memory;
 mod reader;
 mod report;
@@ -47,6 +50,7 @@ enum Command {
         file: PathBuf,
     },
     Tokens(tokens::Args),
+    Feed(feed::Args),
 }
 
 #[derive(Args)]
@@ -82,6 +86,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         Some(Command::Tokens(args)) => tokens::measure(&args),
+        Some(Command::Feed(args)) => feed::measure(&args),
     }
 }
 

@@ -41,6 +41,9 @@ pub const PEER_RELAY: Program =
     Program { name: "peer-relay", made_with: "salvo", home: Home::Bench };
 pub const LLM: Program =
     Program { name: "llm", made_with: "salvo", home: Home::Book };
+/// Its figures are those of what keeps its log.
+pub const FEED: Program =
+    Program { name: "feed", made_with: "redb", home: Home::Book };
 
 impl Program {
     fn workspace(&self) -> PathBuf {
@@ -98,18 +101,18 @@ pub struct Running {
 
 impl Built {
     pub async fn start(&self, core: usize) -> Result<Running> {
-        self.start_with(core, &[]).await
+        self.start_with(&core.to_string(), &[]).await
     }
 
-    /// With these variables in its environment.
+    /// On these CPUs, as taskset names them, and with these variables in its environment.
     pub async fn start_with(
         &self,
-        core: usize,
+        cpus: &str,
         variables: &[(&str, &str)],
     ) -> Result<Running> {
         let stderr = tempfile::tempfile()?;
         let mut child = tokio::process::Command::new("taskset")
-            .args(["-c", &core.to_string()])
+            .args(["-c", cpus])
             .arg(&self.path)
             .env("ADDR", "127.0.0.1:0")
             .env("TOKIO_WORKER_THREADS", "1")

@@ -1,7 +1,6 @@
 //! What a relay adds to the tokens of a language model: time, CPU, and, if it is wrong,
 //! gaps.
 
-mod http;
 mod reader;
 mod upstream;
 
@@ -246,7 +245,7 @@ async fn one_round(
         ("OPENAI_API_KEY", ""),
         ("NO_PROXY", "127.0.0.1"),
     ];
-    let mut running = server.start_with(core, &variables).await?;
+    let mut running = server.start_with(&core.to_string(), &variables).await?;
     let (addr, pid) = (running.addr, running.pid);
     let work = async {
         let one = round.read(addr).await?;

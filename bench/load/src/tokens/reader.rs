@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::Way;
-use super::http::{Head, chunk};
 use super::upstream::{MARKER, Plan};
+use crate::http::{Head, chunk};
 
 /// What a reader has heard of an answer that came to its end.
 pub struct Heard {

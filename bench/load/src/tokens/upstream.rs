@@ -12,7 +12,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant as Tick, interval_at};
 
-use super::http::Head;
+use crate::http::Head;
 
 /// What the readers look for; the token's number and its time follow.
 pub const MARKER: &str = " token-";

@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as the model server and the readers need.
+//! As much HTTP/1.1 as the model server, the readers and the writers need.
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};

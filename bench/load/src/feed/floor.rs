@@ -1,0 +1,86 @@
+//! The least that this machine can do without a feed: bare files and bare sockets.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::client::encoded;
+
+/// Bytes that the feed writes at once to a reader who is behind.
+const CHUNK: usize = 32 << 10;
+
+/// Appends groups of events to a file, each synced to disk: how long each group takes.
+pub fn append(
+    dir: &Path,
+    groups: usize,
+    size: usize,
+    pause: Duration,
+) -> Result<Vec<Duration>> {
+    let mut file =
+        File::options().create(true).append(true).open(dir.join("floor"))?;
+    let mut times = Vec::new();
+    for number in 0..groups {
+        let group = encoded(number, "1764001234567-0").repeat(size);
+        let start = Instant::now();
+        file.write_all(group.as_bytes())?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+        sleep(pause);
+    }
+    Ok(times)
+}
+
+/// A server that sends these events to whoever connects, from memory.
+pub async fn sockets(events: usize) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    let response = response(events);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if let Err(error) = send(&mut stream, &response).await {
+                eprintln!("the bare socket: {error}");
+            }
+        }
+    });
+    Ok(addr)
+}
+
+async fn send(stream: &mut TcpStream, response: &[Vec<u8>]) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut request = Vec::new();
+    // Whatever it asks for. To close with bytes unread would reset the connection.
+    while !request.ends_with(b"\r\n\r\n") {
+        stream.read_buf(&mut request).await?;
+    }
+    for chunk in response {
+        stream.write_all(chunk).await?;
+    }
+    Ok(())
+}
+
+/// The head, then each piece as one write has it.
+fn response(events: usize) -> Vec<Vec<u8>> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    let mut pieces = vec![head.as_bytes().to_vec(), chunk("retry: 1000\n\n")];
+    let mut piece = String::new();
+    for number in 0..events {
+        piece += &encoded(number, &format!("1764001234567-{number}"));
+        if piece.len() > CHUNK || number + 1 == events {
+            pieces.push(chunk(&piece));
+            piece.clear();
+        }
+    }
+    pieces
+}
+
+fn chunk(text: &str) -> Vec<u8> {
+    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
+}

@@ -1,0 +1,200 @@
+//! A Redis of a test's own: a real `redis-server`, which can be killed, paused and started
+//! again, and asked.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::{collect, until, within};
+
+/// What is acknowledged is on disk, unless a test wants something else.
+const SETTINGS: [(&str, &str); 4] = [
+    ("bind", "127.0.0.1"),
+    ("save", ""),
+    ("appendonly", "yes"),
+    ("appendfsync", "always"),
+];
+
+/// A `redis-server` with a folder and a port of its own. Dropping it ends the process.
+pub struct Redis {
+    child: Child,
+    port: u16,
+    settings: Vec<(String, String)>,
+    folder: TempDir,
+    stdout: Arc<Mutex<String>>,
+}
+
+impl Redis {
+    /// Starts one whose events survive a crash.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one with these settings, as in `redis.conf`, besides [`SETTINGS`].
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let settings: Vec<_> = SETTINGS
+            .iter()
+            .chain(settings)
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let stdout = Arc::default();
+        let child = spawn(port, &settings, &folder, &stdout);
+        let redis = Self { child, port, settings, folder, stdout };
+        redis.answers().await;
+        redis
+    }
+
+    /// As in `REDIS_URL`.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr())
+    }
+
+    pub fn addr(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again after [`Redis::kill`], and returns when it has loaded its events.
+    pub async fn start_again(&mut self) {
+        self.child = spawn(self.port, &self.settings, &self.folder, &self.stdout);
+        self.answers().await;
+    }
+
+    /// Lets it accept connections from now on, but answer nothing.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Asks a command, whose answer must not be an error.
+    pub async fn ask<A: AsRef<[u8]>>(&self, command: &[A]) -> Value {
+        let asked = within("an answer of Redis", ask(self.port, command)).await;
+        asked.expect("a connection to Redis").expect("no error")
+    }
+
+    /// Asks a command whose answer is a number.
+    pub async fn count<A: AsRef<[u8]>>(&self, command: &[A]) -> usize {
+        self.ask(command).await.as_u64().expect("a number") as usize
+    }
+
+    async fn answers(&self) {
+        until("Redis answers", async || match ask(self.port, &["PING"]).await {
+            Ok(Ok(pong)) => pong == "PONG",
+            Ok(Err(error)) => error.starts_with("NOAUTH"),
+            Err(_) => false,
+        })
+        .await;
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if thread::panicking() {
+            let stdout = self.stdout.lock().unwrap();
+            eprintln!("--- what Redis wrote to stdout:\n{stdout}---");
+        }
+    }
+}
+
+fn spawn(
+    port: u16,
+    settings: &[(String, String)],
+    folder: &TempDir,
+    stdout: &Arc<Mutex<String>>,
+) -> Child {
+    let mut command = Command::new("redis-server");
+    command.arg("--port").arg(port.to_string());
+    command.arg("--dir").arg(folder.path());
+    for (name, value) in settings {
+        command.arg(format!("--{name}"));
+        match value.as_str() {
+            "" => command.arg(value),
+            several => command.args(several.split(' ')),
+        };
+    }
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = spawned.expect("`redis-server` is installed");
+    collect(child.stdout.take().unwrap(), Arc::clone(stdout));
+    child
+}
+
+/// A port on which nobody listens, and that is not given to somebody else at once.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Sends one command on a connection of its own, and reads what Redis says: an answer, or
+/// an error. Bytes that are no text are replaced.
+async fn ask<A: AsRef<[u8]>>(
+    port: u16,
+    command: &[A],
+) -> std::io::Result<Result<Value, String>> {
+    let mut request = format!("*{}\r\n", command.len()).into_bytes();
+    for argument in command.iter().map(AsRef::as_ref) {
+        request.extend(format!("${}\r\n", argument.len()).bytes());
+        request.extend(argument);
+        request.extend(b"\r\n");
+    }
+    let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    socket.write_all(&request).await?;
+    answer(&mut socket).await
+}
+
+/// One answer in Redis' protocol (RESP 2).
+async fn answer(
+    from: &mut BufReader<TcpStream>,
+) -> std::io::Result<Result<Value, String>> {
+    let mut line = String::new();
+    from.read_line(&mut line).await?;
+    let Some((kind, rest)) = line.trim_end().split_at_checked(1) else {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    };
+    let number = || rest.parse::<i64>().unwrap();
+    Ok(Ok(match kind {
+        "+" => rest.into(),
+        "-" => return Ok(Err(rest.into())),
+        ":" => number().into(),
+        "$" | "*" if number() < 0 => Value::Null,
+        "$" => {
+            let mut bytes = vec![0; number() as usize + 2]; // and the end of the line
+            from.read_exact(&mut bytes).await?;
+            bytes.truncate(bytes.len() - 2);
+            String::from_utf8_lossy(&bytes).into()
+        }
+        "*" => {
+            let mut values = Vec::new();
+            for _ in 0..number() {
+                match Box::pin(answer(from)).await? {
+                    Ok(value) => values.push(value),
+                    error => return Ok(error),
+                }
+            }
+            values.into()
+        }
+        _ => panic!("not Redis: {line}"),
+    }))
+}
