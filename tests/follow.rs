@@ -81,7 +81,8 @@ impl Writer {
                 let body = timeout(ATTEMPT, answer.json::<Value>()).await.ok()?;
                 Some(body.ok()?["id"].as_str().expect("an id").to_string())
             }
-            StatusCode::SERVICE_UNAVAILABLE => None,
+            // The second one is a proxy's.
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => None,
             status => panic!("{status} for {number}: {:?}", answer.text().await),
         }
     }
@@ -251,7 +252,7 @@ impl Follower {
                 }
                 Some(answer)
             }
-            StatusCode::SERVICE_UNAVAILABLE => None,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => None,
             status => panic!("{status}: {:?}", answer.text().await),
         }
     }

@@ -471,13 +471,18 @@ fn tables(
     }
     let mut tables = Vec::new();
     if !logs.is_empty() {
-        tables.push(latency(&logs)?);
-        tables.push(throughput(&logs, args)?);
+        tables.push(anchored("latency", &latency(&logs)?));
+        tables.push(anchored("throughput", &throughput(&logs, args)?));
     }
     if !crowds.is_empty() {
-        tables.push(fan_out(&crowds, args)?);
+        tables.push(anchored("fan_out", &fan_out(&crowds, args)?));
     }
     Ok(tables.join("\n"))
+}
+
+/// So that a page can include it alone.
+fn anchored(name: &str, table: &str) -> String {
+    format!("<!-- ANCHOR: {name} -->\n{table}<!-- ANCHOR_END: {name} -->\n")
 }
 
 type Rounds<'a, F> = [(String, Vec<&'a F>)];
