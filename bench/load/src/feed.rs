@@ -471,6 +471,7 @@ fn tables(
     }
     let mut tables = Vec::new();
     if !logs.is_empty() {
+        tables.push(anchored("short", &short(&logs)?));
         tables.push(anchored("latency", &latency(&logs)?));
         tables.push(anchored("throughput", &throughput(&logs, args)?));
     }
@@ -489,6 +490,32 @@ type Rounds<'a, F> = [(String, Vec<&'a F>)];
 
 fn median<F>(rounds: &[&F], of: impl Fn(&F) -> f64) -> f64 {
     middle(rounds.iter().map(|figures| of(figures)).collect())
+}
+
+/// What chapter 8 shows: the rows are measures, the columns stores.
+fn short(logs: &Rounds<Log>) -> Result<String> {
+    type Measure = (&'static str, &'static str, usize, fn(&Log) -> f64);
+    let measures: [Measure; 6] = [
+        ("`POST` → reader, p50", "ms", 2, |log| log.heard[0]),
+        ("`POST` → reader, p99", "ms", 2, |log| log.heard[1]),
+        ("a bare append, p50", "ms", 2, |log| log.append[0]),
+        ("64 writers, events", "/s", 0, |log| log.writes),
+        ("bare appends of 64", "/s", 0, |log| log.least_writes),
+        ("replay to one reader, events", "/s", 0, |log| log.replay),
+    ];
+    let mut table = "| |".to_string();
+    for (name, _) in logs {
+        write!(table, " {name} |")?;
+    }
+    writeln!(table, "\n| --- |{}", " --: |".repeat(logs.len()))?;
+    for (name, unit, decimals, of) in measures {
+        write!(table, "| {name} |")?;
+        for (_, rounds) in logs {
+            write!(table, " {:.decimals$} {unit} |", median(rounds, of))?;
+        }
+        table.push('\n');
+    }
+    Ok(table)
 }
 
 fn latency(logs: &Rounds<Log>) -> Result<String> {
