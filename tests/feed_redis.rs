@@ -365,45 +365,59 @@ async fn all_readers_see_one_order_whoever_writes_where() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs redis-server"]
-async fn what_is_acknowledged_survives_when_redis_is_killed_10_times() {
+/// Writes 2,000 events while Redis is lost so many times, each after at most `apart` more of
+/// them, and fails unless both a steady reader and one with cuts get them all. `lose` gets
+/// the number of the loss.
+async fn lose_redis(
+    times: usize,
+    apart: usize,
+    seed: u64,
+    lose: impl AsyncFn(&mut Redis, &Program, usize),
+) -> Writer {
     const EVENTS: usize = 2_000;
-    const KILLS: usize = 10;
     let mut redis = Redis::start().await;
     let server = feed(&redis).await;
     let (_to, at) = channel(server.url.clone());
     let (done, mut progress) = channel(0);
     let writer = tokio::spawn(write(at.clone(), EVENTS, done));
     let steady = tokio::spawn(follow(Follower::from_start(&at), EVENTS));
-    let cut = Follower::from_start(&at).with_cuts(3, 5_000);
+    let cut = Follower::from_start(&at).with_cuts(seed, 4_000);
     let cut = tokio::spawn(follow(cut, EVENTS));
-    let mut random = Random(3);
-    for kill in 1..=KILLS {
-        let kill_at = *progress.borrow() + 1 + random.below(150);
-        reached(&mut progress, kill_at).await;
-        redis.kill();
-        until("the log says that Redis is lost", async || {
-            said(&server, "Redis is lost") >= kill
-        })
-        .await;
-        let answer = post(&server, None, "x").await;
-        assert_refused(answer, 503, "Redis cannot be reached").await;
-        redis.start_again().await;
-        until("the log says that it is back", async || {
-            said(&server, "Redis is back") >= kill
+    let mut random = Random(seed);
+    for time in 1..=times {
+        let lost_at = *progress.borrow() + 1 + random.below(apart);
+        reached(&mut progress, lost_at).await;
+        lose(&mut redis, &server, time).await;
+        until("the log says that Redis is back", async || {
+            said(&server, "Redis is back") >= time
         })
         .await;
     }
     let writer = writer.await.unwrap();
-    assert!(writer.failed > 0);
     let (steady, cut) = (steady.await.unwrap(), cut.await.unwrap());
     assert_same(&steady, &writer);
     assert_same(&cut, &writer);
     assert_eq!(steady.seen.connections, 1);
     assert_eq!(redis.count(&["XLEN", STREAM]).await, EVENTS);
-    assert_eq!(said(&server, "Redis is lost"), KILLS);
-    assert_eq!(said(&server, "Redis is back"), KILLS);
+    assert_eq!(said(&server, "Redis is lost"), times);
+    assert_eq!(said(&server, "Redis is back"), times);
+    writer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn what_is_acknowledged_survives_when_redis_is_killed_10_times() {
+    let writer = lose_redis(10, 150, 3, async |redis, server, kill| {
+        redis.kill();
+        until("the log says that Redis is lost", async || {
+            said(server, "Redis is lost") >= kill
+        })
+        .await;
+        let answer = post(server, None, "x").await;
+        assert_refused(answer, 503, "Redis cannot be reached").await;
+        redis.start_again().await;
+    });
+    assert!(writer.await.failed > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -998,34 +1012,11 @@ async fn all_readers_of_a_server_share_one_connection_that_waits() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
 async fn connections_that_redis_closes_cost_no_reader_anything() {
-    const EVENTS: usize = 2_000;
-    const KILLS: usize = 20;
-    let redis = Redis::start().await;
-    let server = feed(&redis).await;
-    let (_to, at) = channel(server.url.clone());
-    let (done, mut progress) = channel(0);
-    let writer = tokio::spawn(write(at.clone(), EVENTS, done));
-    let steady = tokio::spawn(follow(Follower::from_start(&at), EVENTS));
-    let cut = Follower::from_start(&at).with_cuts(12, 3_000);
-    let cut = tokio::spawn(follow(cut, EVENTS));
-    let mut random = Random(12);
-    for kill in 1..=KILLS {
-        let kill_at = *progress.borrow() + 1 + random.below(80);
-        reached(&mut progress, kill_at).await;
-        redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-        until("the log says that Redis is back", async || {
-            said(&server, "Redis is back") >= kill
-        })
-        .await;
-    }
-    let writer = writer.await.unwrap();
-    let (steady, cut) = (steady.await.unwrap(), cut.await.unwrap());
-    assert_same(&steady, &writer);
-    assert_same(&cut, &writer);
-    assert_eq!(steady.seen.connections, 1);
-    assert_eq!(redis.count(&["XLEN", STREAM]).await, EVENTS);
-    assert_eq!(said(&server, "Redis is lost"), KILLS);
-    assert_eq!(said(&server, "Redis is back"), KILLS);
+    let all = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+    lose_redis(20, 80, 12, async |redis, _, _| {
+        redis.ask(&all).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 //! now, a `tokio::sync::watch` channel says.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::time::Duration;
 
 use eventsource_stream::Event;
@@ -22,11 +23,12 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 pub type Address = watch::Receiver<String>;
 
 async fn pause(at: &mut Address) {
-    let moved = timeout(PAUSE, at.changed()).await;
-    // Where nobody can move the server any more, a pause is a pause.
-    if moved.is_ok_and(|moved| moved.is_err()) {
-        tokio::time::sleep(PAUSE).await;
-    }
+    let moved = async {
+        if at.changed().await.is_err() {
+            pending().await // nobody can move it any more
+        }
+    };
+    let _ = timeout(PAUSE, moved).await;
 }
 
 /// Posts events with numbers as their data, each until it is acknowledged.

@@ -124,7 +124,7 @@ fn compare(args: &Compare) -> Result<()> {
 fn publish(table: &str, save: Option<&Path>) -> Result<()> {
     print!("{table}");
     if let Some(path) = save {
-        std::fs::write(path, report::with_circumstances(table)?)
+        std::fs::write(path, record::with_circumstances(None, &[], table)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

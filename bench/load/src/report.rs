@@ -1,10 +1,9 @@
 //! What people see: progress while it runs, then the table.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};
-use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, fmt::Write as _, fs};
 
 use anyhow::{Context, Result};
 
@@ -168,28 +167,6 @@ pub fn middle(mut values: Vec<f64>) -> f64 {
         even if even % 2 == 0 => f64::midpoint(values[half - 1], values[half]),
         _ => values[half],
     }
-}
-
-/// The table below what one has to know to compare it with another one.
-pub fn with_circumstances(table: &str) -> Result<String> {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-    let args = env::args().skip(1).collect::<Vec<_>>().join(" ");
-    Ok(format!(
-        "{}, Linux {}, {} ({cores} cores), {}\n\n    cargo run --release -- {args}\n\n{table}",
-        output("date", &["-u", "+%F"])?,
-        fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
-        model.map_or("unknown CPU", |(_, model)| model),
-        output("rustc", &["--version"])?,
-    ))
-}
-
-fn output(program: &str, args: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(args).output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_string())
 }
 
 #[cfg(test)]

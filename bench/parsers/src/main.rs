@@ -17,10 +17,11 @@ mod subjects;
 mod worker;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
+use record::{root, with_circumstances};
 
 /// Compare Rust's parsers of Server-Sent Events
 ///
@@ -71,7 +72,8 @@ fn main() -> Result<()> {
         (Which::Speed, "parsing.md", speed::table),
     ] {
         if cli.only.is_none_or(|only| only == which) {
-            let table = report::with_circumstances(&table(cli.verbose)?)?;
+            let table =
+                with_circumstances(Some("parsers"), &[], &table(cli.verbose)?)?;
             println!("{table}");
             if let Some(folder) = &cli.save {
                 let file = folder.join(file);
@@ -81,10 +83,4 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The repository.
-fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.ancestors().nth(2).expect("bench is in the repository").to_path_buf()
 }

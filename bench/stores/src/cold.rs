@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use record::{output, root, version};
 
-use crate::report::{output, row, version};
-use crate::root;
+use crate::report::row;
 
 /// Name, dependency, and a line that uses it.
 const PACKAGES: [(&str, &str); 3] = [

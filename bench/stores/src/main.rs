@@ -14,10 +14,11 @@ mod speed;
 mod worker;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
+use record::{version, with_circumstances};
 
 use engines::{Check, Engine};
 
@@ -110,7 +111,12 @@ fn main() -> Result<()> {
     if wants(Which::Builds) && !cli.skip_builds {
         tables.push(cold::table(dir.path())?);
     }
-    let table = report::with_circumstances(&tables.join("\n"))?;
+    let mut programs = Vec::new();
+    for engine in ["redb", "fjall", "rusqlite"] {
+        programs.push(format!("{engine} {}", version(engine)?));
+    }
+    programs.push(format!("SQLite {}", rusqlite::version()));
+    let table = with_circumstances(Some("stores"), &programs, &tables.join("\n"))?;
     println!("{table}");
     if let Some(folder) = &cli.save {
         let file = folder.join("stores.md");
@@ -123,17 +129,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The repository.
-fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.ancestors().nth(2).expect("bench is in the repository").to_path_buf()
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_short_table_is_made_of_the_recorded_one() {
-        let recorded = crate::root().join("bench/recorded");
+        let recorded = record::root().join("bench/recorded");
         let read = |file| std::fs::read_to_string(recorded.join(file)).unwrap();
         let short = crate::report::short(&read("stores.md")).unwrap();
         assert_eq!(short, read("stores-short.md"));

@@ -1,22 +1,6 @@
 //! What the tables have in common.
 
-use std::process::Command;
-use std::{env, fs};
-
 use anyhow::{Context, Result};
-
-use crate::root;
-
-/// The version of a crate in the lock file.
-pub fn version(name: &str) -> Result<String> {
-    let lock = fs::read_to_string(root().join("bench/Cargo.lock"))?;
-    let lock: toml::Table = lock.parse()?;
-    let packages = lock["package"].as_array().context("packages")?.iter();
-    let mut versions =
-        packages.filter(|package| package["name"].as_str() == Some(name));
-    let version = versions.next().and_then(|package| package["version"].as_str());
-    Ok(version.with_context(|| format!("no version of {name}"))?.into())
-}
 
 /// The value that so many of a hundred are not above.
 pub fn percentile(values: &mut [f64], percent: usize) -> f64 {
@@ -70,35 +54,4 @@ pub fn short(tables: &str) -> Result<String> {
         ["redb 4", "fjall 3", "rusqlite 0"].into_iter().map(seconds).collect();
     let cells = ["cold debug build on 2 cores, s".into(), "–".into()];
     Ok(short + &self::row(cells.into_iter().chain(builds?)))
-}
-
-/// The table below what one has to know to compare it with another one.
-pub fn with_circumstances(table: &str) -> Result<String> {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-    let args: Vec<_> = env::args().skip(1).collect();
-    let args =
-        if args.is_empty() { args } else { [vec!["--".into()], args].concat() };
-    let command = ["cargo run --release -p stores".into(), args.join(" ")].join(" ");
-    Ok(format!(
-        "{}, Linux {}, {} ({cores} cores), {}, redb {}, fjall {}, rusqlite {} with SQLite {}\
-         \n\n    {}\n\n{table}",
-        output("date", &["-u", "+%F"])?,
-        fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
-        model.map_or("unknown CPU", |(_, model)| model),
-        output("rustc", &["--version"])?,
-        version("redb")?,
-        version("fjall")?,
-        version("rusqlite")?,
-        rusqlite::version(),
-        command.trim_end(),
-    ))
-}
-
-pub fn output(program: &str, args: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(args).output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_string())
 }
