@@ -118,7 +118,7 @@ impl Disk {
             if is_known {
                 return Ok(Found::Events(events));
             }
-            Ok(Found::Nothing { kept_after: start(log)? })
+            Ok(Found::Nothing { kept_after: nearest(log, after)? })
         };
         self.file.read(after).await
     }
@@ -133,6 +133,15 @@ impl Disk {
 fn start(log: &ReadTransaction) -> Result<Id, redb::Error> {
     let oldest = log.open_table(EVENTS)?.first()?.map(|(id, _)| to_id(id.value()));
     Ok(oldest.map_or(Id::default(), Id::previous))
+}
+
+/// The newest event that is no newer than this ID, or else the start.
+fn nearest(log: &ReadTransaction, id: Id) -> Result<Id, redb::Error> {
+    let events = log.open_table(EVENTS)?;
+    match events.range(..=(id.ms, id.n))?.next_back().transpose()? {
+        Some((id, _)) => Ok(to_id(id.value())),
+        None => start(log),
+    }
 }
 
 fn newest(log: &ReadTransaction) -> Result<Id, redb::Error> {
@@ -175,12 +184,12 @@ impl LogFile {
         read.map_err(|error| failure(&error))
     }
 
-    /// After a failure, redb refuses to write until the file is opened again.
-    fn reopen(&self) -> Result<(), redb::Error> {
+    /// After a failure, redb refuses to write until the file is opened again. Returns the
+    /// newest ID in it: what failed may have been stored all the same.
+    fn reopen(&self) -> Result<Id, redb::Error> {
         let mut database = self.database.write();
         *database = None; // closes it: nobody else can have it open
-        *database = Some(open(&self.path)?);
-        Ok(())
+        newest(&database.insert(open(&self.path)?).begin_read()?)
     }
 }
 
@@ -191,7 +200,7 @@ fn closed() -> redb::Error {
 fn failure(error: &redb::Error) -> Failure {
     match error {
         redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
-            Failure::Full("the disk is full: nothing was stored".into())
+            Failure::Full("the disk is full".into())
         }
         error => Failure::Unavailable(say(error)),
     }
@@ -274,8 +283,12 @@ impl Writer {
                 }
                 Err(error) => {
                     tracing::error!("nothing could be stored: {error}");
-                    if let Err(error) = self.file.reopen() {
-                        tracing::error!("the log cannot be opened again: {error}");
+                    match self.file.reopen() {
+                        Ok(newest) => {
+                            self.newest = newest;
+                            self.tail.restart(newest); // readers look into the file
+                        }
+                        Err(error) => tracing::error!("cannot open it: {error}"),
                     }
                     for write in group {
                         drop(write.stored.send(Err(failure(&error))));
@@ -312,13 +325,16 @@ impl Writer {
                 }
             });
         }
-        let removed = sweep(&log, self.retention, now)?;
-        if new.is_empty() && removed == 0 {
+        let oldest = sweep(&log, self.retention, now)?;
+        if new.is_empty() && oldest.is_none() {
             return Ok(ids); // without a commit, it is as if nothing had happened
         }
         log.commit()?; // returns when it is on the disk
         self.newest = newest;
         self.tail.push(new);
+        if let Some(oldest) = oldest {
+            self.tail.forget_before(oldest);
+        }
         Ok(ids)
     }
     // ANCHOR_END: store
@@ -352,19 +368,20 @@ fn insert(
 }
 
 // ANCHOR: sweep
-/// Removes what is too much or too old, with its key, and says how many events that were.
-/// The newest event stays: who has that one has missed nothing.
+/// Removes what is too much or too old, with its key, and returns the oldest event that is
+/// left if it was not the oldest before. The newest event stays: who has that one has missed
+/// nothing.
 fn sweep(
     log: &WriteTransaction,
     Retention { keep, age }: Retention,
     now: u64,
-) -> Result<u64, redb::Error> {
+) -> Result<Option<Id>, redb::Error> {
     let (mut events, mut keys) = (log.open_table(EVENTS)?, log.open_table(KEYS)?);
-    let oldest = now.saturating_sub(age.as_millis() as u64);
+    let since = now.saturating_sub(age.as_millis() as u64);
     let mut removed = 0;
     while removed < SWEEP as u64 && events.len()? > 1 {
         let Some((id, _)) = events.first()? else { break };
-        let is_old = id.value().0 < oldest;
+        let is_old = id.value().0 < since;
         drop(id);
         if events.len()? <= keep as u64 && !is_old {
             break;
@@ -376,11 +393,12 @@ fn sweep(
         }
         removed += 1;
     }
-    if removed > 0 {
-        let mut feed = log.open_table(FEED)?;
-        let before = feed.get("removed")?.map_or(0, |removed| removed.value());
-        feed.insert("removed", before + removed)?;
+    if removed == 0 {
+        return Ok(None);
     }
-    Ok(removed)
+    let mut feed = log.open_table(FEED)?;
+    let before = feed.get("removed")?.map_or(0, |removed| removed.value());
+    feed.insert("removed", before + removed)?;
+    Ok(events.first()?.map(|(id, _)| to_id(id.value())))
 }
 // ANCHOR_END: sweep

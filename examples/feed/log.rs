@@ -102,17 +102,18 @@ impl Event {
 pub enum Found {
     /// In order, and without a gap. Empty if nothing follows yet.
     Events(Vec<(Id, Bytes)>),
-    /// Nobody can say what follows: the ID is of no event that is kept. All that is kept
-    /// comes after this one.
+    /// Nobody can say what follows: the ID is of no event that is kept. The log goes on
+    /// after this one, the newest before it, or the start.
     Nothing { kept_after: Id },
 }
 
-/// Why a store did not do what it was asked to.
+/// Why a store did not do what it was asked to. What was to be stored may be stored all the
+/// same, unless the key is taken: who repeats it with its key finds out.
 #[derive(Debug)]
 pub enum Failure {
-    /// There is no room, so nothing was stored.
+    /// There is no room.
     Full(String),
-    /// The store does not answer. What was to be stored may be stored.
+    /// The store does not answer.
     Unavailable(String),
     /// The idempotency key stands for another event.
     KeyTaken,
@@ -166,6 +167,14 @@ struct Kept {
     events: VecDeque<(Id, Bytes)>,
 }
 
+impl Kept {
+    fn forget(&mut self, count: usize) {
+        if let Some((id, _)) = self.events.drain(..count).next_back() {
+            self.after = id;
+        }
+    }
+}
+
 impl Tail {
     pub fn new(newest: Id, keep: usize) -> Self {
         let kept = Kept { after: newest, events: VecDeque::new() };
@@ -183,10 +192,16 @@ impl Tail {
         let mut kept = self.kept.write();
         kept.events.extend(events);
         let surplus = kept.events.len().saturating_sub(self.most);
-        let removed = kept.events.drain(..surplus).next_back();
-        kept.after = removed.map_or(kept.after, |(id, _)| id);
+        kept.forget(surplus);
         drop(kept);
         self.wake();
+    }
+
+    /// Forgets what the store does not keep any more: all that is older than this one.
+    pub fn forget_before(&self, oldest: Id) {
+        let mut kept = self.kept.write();
+        let older = kept.events.partition_point(|(id, _)| *id < oldest);
+        kept.forget(older);
     }
 
     /// Begins anew after this event: what followed the newest is not known.

@@ -73,7 +73,8 @@ const BACKLOG: u32 = 4_096;
 const STOP: Duration = Duration::from_secs(3);
 // ANCHOR_END: bounds
 
-/// What is kept: not more events than this, and none that is older.
+/// What is kept: not more events than this, and none that is older. Redis may keep some
+/// more, for it removes them by the hundred; and the newest always stays.
 #[derive(Clone, Copy)]
 pub struct Retention {
     pub keep: usize,

@@ -19,12 +19,12 @@ use super::log::{Event, Failure, Found, Id, Tail};
 use super::{PAGE, Retention};
 
 // ANCHOR: names
-/// What is in braces decides where a Redis Cluster keeps a key: all on one node, so that
-/// one script may touch them.
+/// By what is in braces, a cluster of Redis would keep all three on one node, so that one
+/// script may touch them.
 const STREAM: &str = "{feed}:events";
-/// IDs by idempotency key, and these keys in the order in which they came.
+/// IDs by idempotency key, and the same in the order in which they came: ID, key, ID, key.
 const KEYS: &str = "{feed}:keys";
-const KEY_ORDER: &str = "{feed}:key-order";
+const KEY_ORDER: &str = "{feed}:keys-in-order";
 // ANCHOR_END: names
 
 /// How long Redis may take to answer. Then a write fails.
@@ -37,19 +37,36 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Appends an event, unless its idempotency key is known. A script is atomic: of two that
-/// come at once with the same key, one finds the other.
+/// Appends an event, unless its idempotency key is known, and returns its ID, or nil if the
+/// key is another event's. Nothing else runs in between: of two that come at once with the
+/// same key, one finds the other.
 const APPEND: &str = r"
     -- ANCHOR: script
-    local known = redis.call('HGET', KEYS[2], ARGV[1])
-    if known then return {known, 1} end
-    local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'type', ARGV[3], 'data', ARGV[4])
-    redis.call('HSET', KEYS[2], ARGV[1], id)
-    local surplus = redis.call('RPUSH', KEYS[3], ARGV[1]) - ARGV[2]
-    for _ = 1, math.min(surplus, 100) do
-        redis.call('HDEL', KEYS[2], redis.call('LPOP', KEYS[3]))
+    local stream, keys, in_order = unpack(KEYS)
+    local key, keep, type, data = unpack(ARGV)
+    local function event(id)
+        local entry = redis.call('XRANGE', stream, id, id)[1]
+        return entry and entry[2]
     end
-    return {id, 0}
+
+    local id = redis.call('HGET', keys, key)
+    local known = id and event(id)
+    if known then
+        return known[2] == type and known[4] == data and id
+    end
+
+    local new = redis.call(
+        'XADD', stream, 'MAXLEN', '~', keep, '*', 'type', type, 'data', data)
+    redis.call('HSET', keys, key, new)
+    redis.call('RPUSH', in_order, new, key)
+    -- A key is forgotten with its event: here, a hundred of the oldest at most.
+    for _ = 1, 100 do
+        local id, key = unpack(redis.call('LRANGE', in_order, 0, 1))
+        if event(id) then break end
+        redis.call('LTRIM', in_order, 2, -1)
+        if redis.call('HGET', keys, key) == id then redis.call('HDEL', keys, key) end
+    end
+    return new
     -- ANCHOR_END: script
 ";
 
@@ -77,8 +94,9 @@ impl RedisStreams {
         url: &str,
         retention: Retention,
     ) -> Result<(Arc<Self>, Arc<Tail>), String> {
-        let client = Client::open(url)
-            .map_err(|error| format!("REDIS_URL is no address of Redis: {error}"))?;
+        let client = Client::open(url).map_err(|error| {
+            format!("REDIS_URL is no address, as in redis://127.0.0.1:6379: {error}")
+        })?;
         let store = Arc::new(Self {
             client,
             shared: RwLock::default(),
@@ -99,7 +117,7 @@ impl RedisStreams {
         })?;
         store.say_what_lasts(&addr).await;
         tokio::spawn(store.clone().follow(blocking, tail.clone()));
-        tokio::spawn(store.clone().sweep());
+        tokio::spawn(store.clone().sweep(tail.clone()));
         Ok((store, tail))
     }
 
@@ -156,20 +174,16 @@ impl RedisStreams {
         let mut read = async || -> Result<Infallible, Failure> {
             loop {
                 let newest = tail.newest();
+                // A bell, no more: what it returns may begin after a gap.
+                let mut bell = cmd("XREAD");
+                bell.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+                bell.arg("STREAMS").arg(STREAM).arg(newest.to_string());
+                bell.exec_async(blocking).await?;
                 match self.after(newest).await? {
-                    Found::Events(events) if events.is_empty() => {
-                        // A bell, no more: what it returns may begin after a gap.
-                        let mut bell = cmd("XREAD");
-                        bell.arg("COUNT").arg(1);
-                        bell.arg("BLOCK").arg(BLOCK.as_millis() as u64);
-                        bell.arg("STREAMS").arg(STREAM).arg(newest.to_string());
-                        bell.exec_async(blocking).await?;
-                    }
+                    Found::Events(events) if events.is_empty() => {}
                     Found::Events(events) => tail.push(events),
                     Found::Nothing { .. } => {
-                        tracing::warn!(
-                            "what came after {newest} was removed unread"
-                        );
+                        tracing::warn!("{newest} is gone, and what came after it");
                         tail.restart(self.newest().await?);
                     }
                 }
@@ -211,7 +225,7 @@ impl RedisStreams {
         event: Event,
         key: Option<String>,
     ) -> Result<Id, Failure> {
-        let Event { event_type, data } = &event;
+        let Event { event_type, data } = event;
         let keep = self.retention.keep;
         let Some(key) = key else {
             let mut append = cmd("XADD");
@@ -224,13 +238,8 @@ impl RedisStreams {
         append.arg(key).arg(keep).arg(event_type).arg(data);
         let mut shared = self.shared()?;
         let appended = append.invoke_async(&mut shared.connection).await;
-        let (appended, is_known): (String, bool) = shared.seen(appended)?;
-        let id = id(appended)?;
-        // What the key stands for may be forgotten: then it is the same as far as known.
-        if is_known && self.get(id).await?.is_some_and(|known| known != event) {
-            return Err(Failure::KeyTaken);
-        }
-        Ok(id)
+        let appended: Option<String> = shared.seen(appended)?;
+        appended.ok_or(Failure::KeyTaken).and_then(id)
     }
     // ANCHOR_END: append
 
@@ -269,10 +278,21 @@ impl RedisStreams {
             Some(_) if after == Id::default() && self.is_whole().await? => {
                 Ok(Found::Events(events))
             }
-            _ => Ok(Found::Nothing { kept_after: self.start().await? }),
+            _ => Ok(Found::Nothing { kept_after: self.nearest(after).await? }),
         }
     }
     // ANCHOR_END: after
+
+    /// The newest event that is no newer than this ID, or else the start.
+    async fn nearest(&self, id: Id) -> Result<Id, Failure> {
+        let mut ask = cmd("XREVRANGE");
+        ask.arg(STREAM).arg(id.to_string()).arg("-").arg("COUNT").arg(1);
+        let entries: Vec<Entry> = self.ask(&ask).await?;
+        match entries.into_iter().next() {
+            Some((before, _)) => self::id(before),
+            None => self.start().await,
+        }
+    }
 
     /// The ID right before the oldest event that is kept.
     pub async fn start(&self) -> Result<Id, Failure> {
@@ -313,24 +333,28 @@ impl RedisStreams {
     // ANCHOR: sweep
     /// Now and then removes what is too old. The newest event stays: who has that one has
     /// missed nothing.
-    async fn sweep(self: Arc<Self>) {
+    async fn sweep(self: Arc<Self>, tail: Arc<Tail>) {
         loop {
             sleep(SWEEP).await;
             if self.shared().is_ok()
-                && let Err(failure) = self.trim().await
+                && let Err(failure) = self.trim(&tail).await
             {
                 tracing::warn!("cannot remove old events: {failure}");
             }
         }
     }
 
-    async fn trim(&self) -> Result<(), Failure> {
+    async fn trim(&self, tail: &Tail) -> Result<(), Failure> {
         // By the clock that has made the IDs.
         let (seconds, _): (u64, u64) = self.ask(&cmd("TIME")).await?;
         let age = self.retention.age.as_secs();
         let oldest = Id { ms: seconds.saturating_sub(age) * 1_000, n: 0 };
-        let oldest = oldest.min(self.newest().await?).to_string();
-        self.ask(cmd("XTRIM").arg(STREAM).arg("MINID").arg(oldest)).await
+        let oldest = oldest.min(self.newest().await?);
+        let mut trim = cmd("XTRIM");
+        trim.arg(STREAM).arg("MINID").arg(oldest.to_string());
+        self.ask::<()>(&trim).await?;
+        tail.forget_before(oldest);
+        Ok(())
     }
     // ANCHOR_END: sweep
 
