@@ -825,21 +825,22 @@ async fn the_feed_page_outlives_its_server_and_says_where_events_are_missing() {
     browser.until(&format!("{LAST}.endsWith('second')")).await;
 }
 
-/// Breaks the feed off, answers the reconnect as a proxy does whose server has gone, and
-/// says then what the page asks for.
-struct FlakyFeed(AtomicUsize);
+/// Breaks the feed off after this, answers the reconnect as a proxy does whose server has
+/// gone, and says then what the page asks for.
+struct FlakyFeed(&'static str, AtomicUsize);
 
 #[handler]
 impl FlakyFeed {
     async fn handle(&self, req: &Request, res: &mut Response) {
-        match self.0.fetch_add(1, Ordering::Relaxed) {
-            0 => finite(res, "retry: 10\nevent: note\nid: 7-0\ndata: one\n\n"),
+        match self.1.fetch_add(1, Ordering::Relaxed) {
+            0 => finite(res, self.0),
             1 => drop(res.status_code(StatusCode::BAD_GATEWAY)),
             2 => drop(res.status_code(StatusCode::SERVICE_UNAVAILABLE)),
             _ => {
-                let after = req.query::<String>("after").unwrap_or_default();
+                let query = req.uri().query().unwrap_or_default();
+                let (_, asked) = query.split_once('&').unwrap_or_default();
                 let event = SseEvent::default().name("note").id("8-0");
-                let event = event.text(format!("asked for {after}"));
+                let event = event.text(format!("asked for {asked}"));
                 sse::stream(res, once(Ok::<_, Infallible>(event)).chain(pending()));
             }
         }
@@ -854,9 +855,16 @@ async fn feed_html() -> Text<&'static str> {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_feed_page_continues_after_answers_that_are_no_stream() {
-    let flaky = Router::with_path("events").get(FlakyFeed(AtomicUsize::new(0)));
     let browser = Browser::start().await;
-    browser.open(&serve(Router::new().get(feed_html).push(flaky)).await).await;
-    browser.until(&format!("{LAST} == '8-0asked for 7-0'")).await;
-    assert_eq!(browser.eval(&feed_page("document")("cuts")).await, "1");
+    for (begin, asked) in [
+        ("retry: 10\nevent: note\nid: 7-0\ndata: one\n\n", "after=7-0"),
+        // No event yet, so that only the browser knows the ID, and forgets it.
+        ("retry: 10\nid: 7-0\n\n", "from=start"),
+    ] {
+        let flaky = FlakyFeed(begin, AtomicUsize::new(0));
+        let flaky = Router::with_path("events").get(flaky);
+        browser.open(&serve(Router::new().get(feed_html).push(flaky)).await).await;
+        browser.until(&format!("{LAST} == '8-0asked for {asked}'")).await;
+        assert_eq!(browser.eval(&feed_page("document")("cuts")).await, "1");
+    }
 }

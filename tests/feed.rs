@@ -11,6 +11,8 @@ use eventsource_stream::Event;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
+#[cfg(target_os = "linux")]
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,6 +20,8 @@ use proptest::test_runner::Config;
 use reqwest::header::HeaderValue;
 use reqwest::{Body, Client, Response};
 use serde_json::{Value, json};
+#[cfg(target_os = "linux")]
+use tempfile::TempDir;
 use tempfile::tempdir;
 use tests::follow::{Follower, Random, Reading, Writer};
 use tests::{Program, Recording, until, watch, within};
@@ -339,7 +343,7 @@ async fn a_connection_may_break_after_any_byte() {
 mod model {
     //! What readers must see, from what was acknowledged alone.
 
-    use super::parts;
+    use super::{before, parts};
 
     /// The log as it must be.
     #[derive(Default)]
@@ -367,13 +371,9 @@ mod model {
 
         /// The ID right before the oldest event that is kept.
         pub fn start(&self) -> String {
-            let Some((oldest, _)) = self.all.get(self.gone) else {
-                return "0-0".into();
-            };
-            match parts(oldest) {
-                (ms, 0) => format!("{}-{}", ms - 1, u64::MAX),
-                (ms, n) => format!("{ms}-{}", n - 1),
-            }
+            self.all
+                .get(self.gone)
+                .map_or("0-0".into(), |(oldest, _)| before(oldest))
         }
 
         /// Types, IDs and data of what a reader with this ID gets, up to now.
@@ -381,37 +381,27 @@ mod model {
             let note = |(id, data): &(String, String)| {
                 ["note".into(), id.clone(), data.clone()]
             };
-            // How many events this reader has had, if the ID says so.
-            let had = match self.all.iter().position(|(id, _)| id == last) {
-                Some(at) => Some(at + 1),
-                None => (last == "0-0").then_some(0),
+            // How many events are no newer than this ID, which may be that of none.
+            let had = self.all.partition_point(|(id, _)| parts(id) <= parts(last));
+            let is_event = match had {
+                0 => last == "0-0",
+                had => self.all[had - 1].0 == last,
             };
-            let is_known = had.is_some_and(|had| {
-                // The last one that has gone is remembered, if it went in this life.
-                had > self.gone || had == self.gone && (had == 0 || self.old <= had)
-            });
-            match had {
-                Some(had) if is_known => self.all[had..].iter().map(note).collect(),
-                _ => {
-                    let start = self.start();
-                    let kept = self.all[self.gone..].iter().map(note);
-                    if self.is_right_before_the_oldest(last) {
-                        return kept.collect();
-                    }
-                    let data = format!("expired after {start}");
-                    let resync = ["resync".into(), start, data];
-                    [resync].into_iter().chain(kept).collect()
-                }
-            }
-        }
-
-        fn is_right_before_the_oldest(&self, last: &str) -> bool {
+            // The last one that has gone is remembered, if it went in this life.
+            let is_remembered = had == self.gone && (had == 0 || self.old <= had);
             // Nothing fits between `5-1` and `5-2`.
-            let next = |(ms, n): (u64, u64)| {
-                n.checked_add(1).map_or((ms + 1, 0), |n| (ms, n))
+            let is_right_before = had >= self.gone
+                && self.all.get(had).is_some_and(|(id, _)| before(id) == last);
+            if is_event && (had > self.gone || is_remembered) || is_right_before {
+                return self.all[had..].iter().map(note).collect();
+            }
+            let (reason, after) = match had > self.gone {
+                true => ("unknown", self.all[had - 1].0.clone()),
+                false => ("expired", self.start()),
             };
-            let oldest = self.all.get(self.gone);
-            oldest.is_some_and(|(id, _)| next(parts(last)) == parts(id))
+            let data = format!("{reason} after {after}");
+            let kept = self.all[had.max(self.gone)..].iter().map(note);
+            [["resync".into(), after, data]].into_iter().chain(kept).collect()
         }
     }
 }
@@ -432,6 +422,9 @@ enum Op {
     Read(usize),
     /// Goes, without reading what has come.
     Cut(usize),
+    /// A reader that is not there takes for its last event ID that of an event so many
+    /// before the newest, with so much added to its parts.
+    Stray(usize, usize, u64, u64),
     /// Kills the server, and starts it again.
     Kill,
 }
@@ -448,7 +441,9 @@ fn op() -> impl Strategy<Value = Op> {
         3 => reader.clone().prop_map(Op::Come),
         2 => (reader.clone(), 0..400usize).prop_map(|(r, k)| Op::Glimpse(r, k)),
         2 => reader.clone().prop_map(Op::Read),
-        2 => reader.prop_map(Op::Cut),
+        2 => reader.clone().prop_map(Op::Cut),
+        2 => (reader, 0..12usize, 0..4u64, prop_oneof![0..3u64, Just(u64::MAX)])
+            .prop_map(|(r, back, ms, n)| Op::Stray(r, back, ms, n)),
         1 => Just(Op::Kill),
     ]
 }
@@ -588,6 +583,15 @@ async fn follow_the_model(ops: &[Op]) {
                 }
             }
             Op::Cut(reader) => readers[reader].stream = None,
+            Op::Stray(reader, back, more_ms, more_n) => {
+                let Some(at) = log.all.len().checked_sub(back + 1) else { continue };
+                let (ms, n) = parts(&log.all[at].0);
+                let who = &mut readers[reader];
+                if who.stream.is_none() {
+                    who.last =
+                        format!("{}-{}", ms + more_ms, n.saturating_add(more_n));
+                }
+            }
             Op::Kill => {
                 feed.program.stop();
                 for who in &mut readers {
@@ -862,6 +866,10 @@ async fn what_is_too_old_goes_but_the_newest_stays() {
     until("the old ones go", async || feed.look(&ids[3]).await.is_none()).await;
     watch(Duration::from_secs(3)).await;
     assert!(feed.look(&ids[4]).await.is_some(), "the newest stays");
+    // It is gone from the memory of the process that wrote it, too.
+    let mut late = feed.back(&ids[1]).await;
+    assert_eq!(late.resync().await, ("expired".into(), before(&ids[4])));
+    assert_eq!(late.note().await, "5");
     feed.program.stop();
     let mut feed = Feed::start_with(folder.path(), &variables).await;
     let mut late = feed.back(&ids[1]).await;
@@ -1054,9 +1062,15 @@ async fn a_reader_that_is_100_000_events_behind_gets_them_all_in_bounded_memory(
     assert!(events == one, "the same for who was stuck");
 }
 
-/// What each of these is told, who comes with it as a last event ID.
-async fn assert_told(feed: &Feed, last: &[u8], reason: &str, kept: &[String]) {
-    let expected = |id: &String| json!({ "reason": reason, "after": before(id) });
+/// What is told to who comes with this as a last event ID: why, and after which event it
+/// goes on, with these.
+async fn assert_told(
+    feed: &Feed,
+    last: &[u8],
+    reason: &str,
+    after: &str,
+    rest: &[String],
+) {
     let header = HeaderValue::from_bytes(last).unwrap();
     let get = |path: &str| feed.program.request("GET", path);
     let mut query = "/events?after=".to_string();
@@ -1073,25 +1087,22 @@ async fn assert_told(feed: &Feed, last: &[u8], reason: &str, kept: &[String]) {
         let (reading, events) = (Reading::default(), VecDeque::new());
         let mut reader = Reader { stream, reading, events };
         let text = String::from_utf8_lossy(last);
-        let (told, after) = reader.resync().await;
-        assert_eq!(
-            json!({ "reason": told, "after": after }),
-            expected(&kept[0]),
-            "{text}"
-        );
-        for id in kept {
+        let told = reader.resync().await;
+        assert_eq!(told, (reason.into(), after.into()), "{text}");
+        for id in rest {
             assert_eq!(reader.next().await.id, *id, "{text}: no hole after it");
         }
     }
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_of_ours_gets_all_there_is_and_is_told_why() {
+async fn an_id_that_is_none_of_ours_is_told_why_and_where_it_goes_on() {
     let folder = tempdir().unwrap();
     let variables = [("FEED_KEEP", "5")];
     let mut feed = Feed::start_with(folder.path(), &variables).await;
     let ids = notes(&feed, 1..=8).await;
     let kept = &ids[3..];
+    let start = before(&ids[3]);
     let (ms, n) = parts(&ids[7]);
     for from_disk in [false, true] {
         if from_disk {
@@ -1119,7 +1130,7 @@ async fn an_id_that_is_none_of_ours_gets_all_there_is_and_is_told_why() {
             &[b'9'; 2_000],
         ];
         for id in malformed {
-            assert_told(&feed, id, "malformed", kept).await;
+            assert_told(&feed, id, "malformed", &start, kept).await;
         }
         let max = u64::MAX;
         for id in [
@@ -1132,14 +1143,15 @@ async fn an_id_that_is_none_of_ours_gets_all_there_is_and_is_told_why() {
             format!("{ms}-{max}"),
             "9999999999999-0".into(),
         ] {
-            assert_told(&feed, id.as_bytes(), "unknown", kept).await;
+            // Whoever has that has all, as far as anybody can tell.
+            assert_told(&feed, id.as_bytes(), "unknown", &ids[7], &[]).await;
         }
         // From long ago, or from another log: nobody can tell.
         for id in ["0-0", "0-1", "1-0", "1764001234567-0", &ids[0]] {
             if !from_disk && (id == "0-0" || id == ids[0]) {
                 continue; // in memory there is more
             }
-            assert_told(&feed, id.as_bytes(), "expired", kept).await;
+            assert_told(&feed, id.as_bytes(), "expired", &start, kept).await;
         }
     }
     // In the address, what a header cannot have.
@@ -1147,6 +1159,10 @@ async fn an_id_that_is_none_of_ours_gets_all_there_is_and_is_told_why() {
         let mut reader = feed.listen(&format!("/events?after={id}")).await;
         assert_eq!(reader.resync().await.0, "malformed", "{id}");
     }
+    let mut ahead = feed.back("9999999999999-0").await;
+    assert_eq!(ahead.resync().await, ("unknown".into(), ids[7].clone()));
+    feed.note("9").await;
+    assert_eq!(ahead.note().await, "9", "and nothing before it");
     assert_eq!(feed.look("x").await, None);
     assert_eq!(feed.look(&format!("{}-{}", u64::MAX, u64::MAX)).await, None);
     assert_eq!(feed.look("0-0").await, None);
@@ -1162,7 +1178,7 @@ async fn an_id_between_two_events_is_told_that_it_is_unknown() {
     let (ms, _) = parts(&first);
     assert!(ms + 1 < parts(&second).0);
     let between = format!("{}-7", ms + 1);
-    assert_told(&feed, between.as_bytes(), "unknown", &[first, second]).await;
+    assert_told(&feed, between.as_bytes(), "unknown", &first, &[second]).await;
 }
 
 #[tokio::test]
@@ -1374,18 +1390,14 @@ async fn the_longest_event_arrives_whole() {
 /// Starts the program where it cannot run: it must end with one clear line, which is
 /// returned.
 async fn refused(variables: &[(&str, &str)]) -> String {
-    let (ended, end) = tokio::sync::oneshot::channel();
-    let variables: Vec<(String, String)> =
-        variables.iter().map(|&(name, value)| (name.into(), value.into())).collect();
-    std::thread::spawn(move || {
-        let mut all = vec![("ADDR", "127.0.0.1:0")];
-        all.extend(variables.iter().map(|(name, value)| (&**name, &**value)));
-        drop(ended.send(tests::run("feed", &all)));
-    });
+    let mut feed = tokio::process::Command::from(tests::example("feed"));
+    feed.env("ADDR", "127.0.0.1:0").envs(variables.iter().copied());
+    let end = feed.kill_on_drop(true).output();
     let end = within("the program ends", end).await.unwrap();
-    assert_eq!((end.code, &*end.stdout), (Some(1), ""), "{}", end.stderr);
-    assert_eq!(end.stderr.lines().count(), 1, "{}", end.stderr);
-    end.stderr
+    let stderr = String::from_utf8(end.stderr).unwrap();
+    assert_eq!((end.status.code(), &*end.stdout), (Some(1), &b""[..]), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr
 }
 
 #[tokio::test]
@@ -1688,6 +1700,176 @@ async fn the_bytes_are_those_of_the_transcript() {
     stream.mask(&ids[0], "1764001234567-0");
     stream.mask(&ids[1], "1764001234868-0");
     stream.assert("feed");
+}
+
+/// A disk and a clock that a test can spoil, for the programs that it starts with them.
+#[cfg(target_os = "linux")]
+struct Faults(TempDir);
+
+#[cfg(target_os = "linux")]
+impl Faults {
+    fn new() -> Self {
+        let faults = Self(tempdir().unwrap());
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-o", &faults.path("faults.so")]);
+        let source = tests::root().join("tests/preload/faults.c");
+        assert!(cc.arg(source).status().unwrap().success());
+        faults
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().into()
+    }
+
+    async fn start(&self, folder: &Path) -> Feed {
+        let [library, sync, clock] =
+            ["faults.so", "sync", "clock"].map(|name| self.path(name));
+        let variables = [
+            ("LD_PRELOAD", &*library),
+            ("FAIL_SYNC", &sync),
+            ("CLOCK_AHEAD", &clock),
+        ];
+        Feed::start_with(folder, &variables).await
+    }
+
+    /// The next sync fails with this error.
+    fn fail_sync(&self, error: Errno) {
+        self.write("sync", error as i64);
+    }
+
+    /// The clock is so many seconds ahead, or behind.
+    fn set_clock(&self, seconds: i64) {
+        self.write("clock", seconds);
+    }
+
+    /// At once, for the program may look at any time.
+    fn write(&self, name: &str, number: i64) {
+        fs::write(self.path("new"), number.to_string()).unwrap();
+        fs::rename(self.path("new"), self.path(name)).unwrap();
+    }
+}
+
+/// Events that are stored though the sync has failed: who has been told so repeats them,
+/// and nobody gets them twice, or not at all.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_sync_that_fails_costs_no_reader_an_event() {
+    let (folder, faults) = (tempdir().unwrap(), Faults::new());
+    let mut feed = faults.start(folder.path()).await;
+    let mut readers = Vec::new();
+    for path in ["/events", "/events?from=start"] {
+        let mut reader = feed.listen(path).await;
+        reader.begin().await;
+        readers.push(reader);
+    }
+    let mut ids = notes(&feed, 1..=2).await;
+    for (error, status, clock) in
+        [(Errno::EIO, 503, 0), (Errno::ENOSPC, 507, -60 * 60)]
+    {
+        // While the clock is behind, the next ID is that right after the newest.
+        faults.set_clock(clock);
+        for number in 0..5 {
+            let key = format!("{status}-{number}");
+            faults.fail_sync(error);
+            assert_eq!(feed.post_note(&key, Some(&key)).await.status(), status);
+            ids.push(feed.note("goes on").await);
+            ids.push(id(feed.post_note(&key, Some(&key)).await).await);
+        }
+    }
+    // Many are stored together, and none of them is acknowledged at first.
+    faults.fail_sync(Errno::EIO);
+    let posting = (0..50).map(async |number| {
+        let key = format!("many-{number}");
+        let mut answer = feed.post_note(&key, Some(&key)).await;
+        let has_failed = answer.status() == 503;
+        if has_failed {
+            answer = feed.post_note(&key, Some(&key)).await;
+        }
+        (has_failed, id(answer).await)
+    });
+    let many = join_all(posting).await;
+    assert!(many.iter().any(|(has_failed, _)| *has_failed));
+    ids.extend(many.into_iter().map(|(_, id)| id));
+    ids.push(feed.note("the end").await);
+    ids.sort_by_key(|id| parts(id));
+    for last in &ids[..ids.len() - 1] {
+        readers.push(feed.back(last).await);
+    }
+    for life in 0..2 {
+        readers.push(feed.listen("/events?from=start").await);
+        for reader in readers.drain(..) {
+            let last = &reader.reading.last_event_id;
+            let had = ids.iter().position(|id| id == last).map_or(0, |at| at + 1);
+            let came = all_to(reader, "the end").await;
+            assert!(came.iter().all(|event| event.event == "note"), "{came:?}");
+            assert!(came.iter().map(|event| &event.id).eq(&ids[had..]), "{came:?}");
+        }
+        if life == 0 {
+            feed.program.stop();
+            feed = faults.start(folder.path()).await;
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn ids_only_grow_when_the_clock_is_set_back() {
+    let (folder, faults) = (tempdir().unwrap(), Faults::new());
+    let mut feed = faults.start(folder.path()).await;
+    let mut reader = feed.listen("/events?from=start").await;
+    let mut ids = notes(&feed, 1..=3).await;
+    let (ms, n) = parts(&ids[2]);
+    faults.set_clock(-60 * 60);
+    ids.extend(notes(&feed, 4..=6).await);
+    assert_eq!(reader.notes_to("6").await.len(), 6);
+    feed.program.stop();
+    feed = faults.start(folder.path()).await;
+    ids.extend(notes(&feed, 7..=9).await);
+    // Until the clock has come there again, they are counted.
+    let counted = (1..=6).map(|more| format!("{ms}-{}", n + more));
+    assert!(counted.eq(ids[3..].iter().cloned()), "{ids:?}");
+    faults.set_clock(0);
+    ids.push(feed.note("10").await);
+    assert!(parts(&ids[9]).0 > ms);
+    assert_strictly_growing(&ids);
+    let mut back = feed.back(&reader.reading.last_event_id).await;
+    assert_eq!(back.notes_to("10").await, ["7", "8", "9", "10"]);
+    let all = all_to(feed.listen("/events?from=start").await, "10").await;
+    assert!(all.iter().map(|event| &event.id).eq(&ids));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_clock_that_jumps_a_week_ahead_and_back_ages_the_log_and_its_ids_go_on() {
+    const DAY: i64 = 24 * 60 * 60;
+    let (folder, faults) = (tempdir().unwrap(), Faults::new());
+    let mut feed = faults.start(folder.path()).await;
+    let mut reader = feed.listen("/events?from=start").await;
+    let mut ids = notes(&feed, 1..=3).await;
+    faults.set_clock(8 * DAY);
+    until("the old ones go", async || feed.look(&ids[1]).await.is_none()).await;
+    assert!(feed.look(&ids[2]).await.is_some(), "the newest stays");
+    ids.push(feed.note("4").await);
+    let (future, _) = parts(&ids[3]);
+    assert!(future - parts(&ids[2]).0 >= 8 * DAY as u64 * 1_000);
+    assert_eq!(feed.look(&ids[2]).await, None, "it is no longer the newest");
+    faults.set_clock(0);
+    ids.extend(notes(&feed, 5..=6).await);
+    assert_eq!(reader.notes_to("6").await, ["1", "2", "3", "4", "5", "6"]);
+    feed.program.stop();
+    feed = faults.start(folder.path()).await;
+    ids.extend(notes(&feed, 7..=8).await);
+    assert!(ids[4..].iter().all(|id| parts(id).0 == future), "{ids:?}");
+    let mut back = feed.back(&ids[5]).await;
+    assert_eq!(back.notes_to("8").await, ["7", "8"]);
+    // What the clock has not reached yet stays until a week after that.
+    faults.set_clock(14 * DAY);
+    ids.push(feed.note("9").await);
+    assert_strictly_growing(&ids);
+    let kept = all_to(feed.listen("/events?from=start").await, "9").await;
+    assert!(kept.iter().map(|event| &event.id).eq(&ids[3..]), "{kept:?}");
+    let mut late = feed.back(&ids[0]).await;
+    assert_eq!(late.resync().await, ("expired".into(), before(&ids[3])));
 }
 
 /// A disk of its own for a folder, unmounted in the end.

@@ -44,13 +44,13 @@ async fn the_sessions_of_chapter_13_are_as_recorded() {
     let b = Program::start_with("feed", &[("REDIS_URL", &url)]).await;
     // As in a terminal.
     let port = redis.addr().rsplit_once(':').unwrap().1.to_string();
-    let cli = format!("redis-cli --no-raw -p {port} ");
-    let raw = format!("$(redis-cli -p {port} ");
+    let cli = format!("redis-cli --no-raw -p {port}");
+    let raw = format!("$(redis-cli -p {port}");
     let instead = [
         ("http://127.0.0.1:8698", a.url.as_str()),
         ("http://127.0.0.1:8699", b.url.as_str()),
-        ("$(redis-cli ", &raw),
-        ("redis-cli X", &format!("{cli}X")),
+        ("$(redis-cli -p 6380", &raw),
+        ("redis-cli -p 6380", &cli),
     ];
     for file in ["feed/servers.txt", "feed/streams.txt", "feed/hole.txt"] {
         assert_text_but_numbers(file, &session(file, &instead));

@@ -3,23 +3,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use eventsource_stream::Event;
 use futures_util::future::join_all;
-use nix::sys::signal::Signal;
-use reqwest::{Response, header::HeaderValue};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reqwest::{Client, Response, header::HeaderValue};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tests::follow::{Follower, Random, Reading, Writer};
 use tests::redis::Redis;
 use tests::{Ended, Program, root, run, until, watch, within};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch::{self, channel};
 
 /// As in `examples/feed/redis_streams.rs`.
 const STREAM: &str = "{feed}:events";
 const KEYS: &str = "{feed}:keys";
-const KEY_ORDER: &str = "{feed}:key-order";
+const KEY_ORDER: &str = "{feed}:keys-in-order";
 
 /// How long a request may take when Redis does not answer: `PATIENCE` there, and the rest.
 const SOON: Duration = Duration::from_secs(5);
@@ -268,14 +271,49 @@ async fn readers_that_move_between_two_servers_see_every_event_once() {
     assert_eq!(redis.count(&["XLEN", STREAM]).await, EVENTS);
 }
 
-/// Ends nginx, whose one process this is.
-struct Nginx(std::process::Child);
+/// nginx before two servers, as the book sets it up. Dropping it ends it.
+struct Nginx {
+    process: Child,
+    url: String,
+    _folder: TempDir,
+}
+
+impl Nginx {
+    /// Returns when it accepts connections.
+    async fn start(servers: &[Program; 2]) -> Self {
+        let conf = root().join("examples/feed/nginx.conf");
+        let mut conf = fs::read_to_string(conf).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let front = free.local_addr().unwrap().to_string();
+        drop(free);
+        let [a, b] = servers.each_ref().map(addr);
+        for (port, addr) in [("8698", a), ("8699", b), ("8690", &front)] {
+            conf = conf.replace(&format!("127.0.0.1:{port}"), addr);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("nginx.conf"), conf).unwrap();
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-p").arg(folder.path());
+        nginx.args(["-e", "stderr", "-c", "nginx.conf"]);
+        let process = nginx.spawn().expect("`nginx` is installed");
+        let nginx =
+            Self { process, url: format!("http://{front}"), _folder: folder };
+        until("nginx listens", async || TcpStream::connect(&front).await.is_ok())
+            .await;
+        nginx
+    }
+}
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+        // Killed, it could not end its worker.
+        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM);
+        drop(self.process.wait());
     }
+}
+
+fn addr(server: &Program) -> &str {
+    server.url.strip_prefix("http://").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,40 +322,38 @@ async fn behind_nginx_a_server_may_be_killed_at_any_time() {
     const EVENTS: usize = 2_000;
     let redis = Redis::start().await;
     let mut servers = two(&redis).await;
-    let addr = |url: &str| url.strip_prefix("http://").unwrap().to_string();
-    let addrs = [addr(&servers[0].url), addr(&servers[1].url)];
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let front = free.local_addr().unwrap().to_string();
-    drop(free);
-    let conf = fs::read_to_string(root().join("examples/feed/nginx.conf")).unwrap();
-    let conf = conf
-        .replace("127.0.0.1:8698", &addrs[0])
-        .replace("127.0.0.1:8699", &addrs[1])
-        .replace("127.0.0.1:8690", &front);
-    let conf = format!("master_process off;\n{conf}");
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("nginx.conf"), conf).unwrap();
-    let nginx = std::process::Command::new("nginx")
-        .arg("-p")
-        .arg(folder.path())
-        .args(["-e", "stderr", "-c", "nginx.conf"])
-        .spawn();
-    let _nginx = Nginx(nginx.unwrap());
-    let (_to, at) = channel(format!("http://{front}"));
+    let nginx = Nginx::start(&servers).await;
+    let (_to, at) = channel(nginx.url.clone());
     let (done, mut progress) = channel(0);
     let follower = tokio::spawn(follow(Follower::from_start(&at), EVENTS));
     let writer = tokio::spawn(write(at, EVENTS, done));
-    let url = redis.url();
     for kill in 1..20 {
         reached(&mut progress, kill * 100).await;
-        servers[kill % 2].signal(Signal::SIGKILL);
-        servers[kill % 2].exit_code().await;
-        let again = [("REDIS_URL", &*url), ("ADDR", &*addrs[kill % 2])];
-        servers[kill % 2] = Program::start_with("feed", &again).await;
+        let server = &mut servers[kill % 2];
+        server.stop();
+        *server = feed_with(&redis, &[("ADDR", addr(server))]).await;
     }
     let (writer, follower) = (writer.await.unwrap(), follower.await.unwrap());
     assert_same(&follower, &writer);
     assert!(follower.seen.connections > 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server and nginx"]
+async fn more_streams_fit_through_nginx_than_its_512_connections() {
+    let redis = Redis::start().await;
+    let servers = two(&redis).await;
+    let nginx = Nginx::start(&servers).await;
+    let client = Client::new();
+    let come = (0..600).map(async |_| {
+        let request = client.get(format!("{}/events", nginx.url));
+        Reader::of(within("a stream", request.send()).await.unwrap()).await
+    });
+    let mut readers = join_all(come).await;
+    store(&servers[0], "to all").await;
+    for reader in &mut readers {
+        assert_eq!(reader.data().await, "to all");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -480,6 +516,63 @@ async fn what_redis_forgets_when_it_is_killed_is_said_to_readers() {
     let mut absent = Reader::after(&server, last).await;
     absent.resync("expired").await;
     assert_eq!(absent.data().await, "4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn after_a_failover_that_lost_an_event_all_are_told_and_nothing_is_repeated() {
+    for follows_at_once in [true, false] {
+        let at_once = [("repl-diskless-sync-delay", "0")];
+        let mut primary = Redis::start_with(&at_once).await;
+        let mut replica = Redis::start().await;
+        let servers = two(&primary).await;
+        let mut readers = Vec::new();
+        for server in &servers {
+            readers.push(Reader::start(server).await);
+            readers.push(Reader::now(server).await);
+        }
+        store(&servers[0], "1").await;
+        let kept = store(&servers[1], "2").await;
+        let port = primary.addr().replace("127.0.0.1:", "");
+        replica.ask(&["REPLICAOF", "127.0.0.1", &port]).await;
+        until("the replica has both", async || {
+            replica.count(&["XLEN", STREAM]).await == 2
+        })
+        .await;
+        // It is cut off from the primary, which acknowledges one more.
+        replica.ask(&["REPLICAOF", "NO", "ONE"]).await;
+        let lost = store(&servers[0], "lost").await;
+        for reader in &mut readers {
+            for data in ["1", "2", "lost"] {
+                assert_eq!(reader.data().await, data);
+            }
+        }
+        replica.take_over(&mut primary).await;
+        if follows_at_once {
+            until("a server writes again", async || {
+                post(&servers[0], Some("3"), "3").await.status() == 201
+            })
+            .await;
+        }
+        for reader in &mut readers {
+            assert_eq!(reader.resync("unknown").await, kept);
+        }
+        // Also who was away meanwhile, unless it has never had what was lost.
+        let later = feed(&replica).await;
+        for server in servers.iter().chain([&later]) {
+            let mut back = Reader::after(server, &lost).await;
+            assert_eq!(back.resync("unknown").await, kept);
+            readers.extend([back, Reader::after(server, &kept).await]);
+        }
+        if !follows_at_once {
+            store(&servers[0], "3").await;
+        }
+        store(&servers[1], "4").await;
+        for reader in &mut readers {
+            assert_eq!(reader.data().await, "3");
+            assert_eq!(reader.data().await, "4");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -718,7 +811,48 @@ async fn what_is_too_old_goes_but_the_newest_event_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
-async fn whatever_a_reader_says_that_it_has_it_gets_one_resync_and_all_events() {
+async fn what_is_too_old_goes_from_the_memory_of_each_server_too() {
+    let redis = Redis::start().await;
+    let variables = [("FEED_AGE", "3600")];
+    let servers =
+        [feed_with(&redis, &variables).await, feed_with(&redis, &variables).await];
+    let mut waiting = Vec::new();
+    for server in &servers {
+        waiting.push(Reader::now(server).await);
+    }
+    // Of 1970, and in memory as soon as a reader has it.
+    for second in 1..=10 {
+        let id = format!("{second}000-0");
+        let data = second.to_string();
+        redis.ask(&["XADD", STREAM, &id, "type", "n", "data", &data]).await;
+    }
+    for reader in &mut waiting {
+        assert_eq!(reader.numbers_to(10).await, 1);
+    }
+    for server in &servers {
+        until("the first one is gone", async || {
+            let mut absent = Reader::after(server, "1000-0").await;
+            absent.next().await.event == "resync"
+        })
+        .await;
+        for id in ["1000-0", "5000-0", "8000-0"] {
+            let mut absent = Reader::after(server, id).await;
+            let after = absent.resync("expired").await;
+            assert_eq!(numbers(&after), (9_999, u64::MAX));
+            assert_eq!(absent.data().await, "10");
+        }
+        // Who has the newest has missed nothing.
+        waiting.push(Reader::after(server, "10000-0").await);
+    }
+    store(&servers[0], "11").await;
+    for reader in &mut waiting {
+        assert_eq!(reader.data().await, "11");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn whatever_a_reader_says_that_it_has_it_is_told_once_where_it_goes_on() {
     let redis = Redis::start().await;
     let server = feed(&redis).await;
     let ids = ["1000-10", "1000-20", "1001-0"];
@@ -749,27 +883,31 @@ async fn whatever_a_reader_says_that_it_has_it_gets_one_resync_and_all_events() 
         b"0x3e8-10",
         b"1000--10",
     ];
-    let unknown: [&[u8]; _] = [
-        b"1000-11",
-        b"1000-15",
-        b"1001-1",
-        b"9999-0",
-        b"18446744073709551615-18446744073709551615",
-    ];
     let expired: [&[u8]; _] =
         [b"0-1", b"1000-0", b"1000-8", b"999-18446744073709551615"];
-    let cases = [
-        ("malformed", &malformed[..]),
-        ("unknown", &unknown),
-        ("expired", &expired),
+    let after_1: [&[u8]; _] = [b"1000-11", b"1000-15", b"1000-18"];
+    let after_2: [&[u8]; _] = [b"1000-21", b"1000-18446744073709551614"];
+    let after_3: [&[u8]; _] = [
+        b"1001-1",
+        b"9999-0",
+        b"18446744073709551615-0",
+        b"18446744073709551615-18446744073709551615",
     ];
-    for (reason, ids) in cases {
+    let cases = [
+        ("malformed", &malformed[..], "1000-9", 1),
+        ("expired", &expired, "1000-9", 1),
+        ("unknown", &after_1, "1000-10", 2),
+        ("unknown", &after_2, "1000-20", 3),
+        ("unknown", &after_3, "1001-0", 4),
+    ];
+    let mut readers = Vec::new();
+    for (reason, ids, after, first) in cases {
         for id in ids {
             let what = String::from_utf8_lossy(id).into_owned();
             let mut reader = Reader::after(&server, id).await;
-            let after = within(&what, reader.resync(reason)).await;
-            assert_eq!(after, "1000-9", "{what}");
-            assert_eq!(reader.numbers_to(3).await, 1, "{what}");
+            let told = within(&what, reader.resync(reason)).await;
+            assert_eq!(told, after, "{what}");
+            readers.push((what, reader, first));
         }
     }
     // What it may have: an ID of an event, or one right before an event.
@@ -779,9 +917,13 @@ async fn whatever_a_reader_says_that_it_has_it_gets_one_resync_and_all_events() 
         ("1000-19", 2),
         ("1000-20", 3),
         ("1000-18446744073709551615", 3),
+        ("1001-0", 4),
     ] {
-        let mut reader = Reader::after(&server, id).await;
-        assert_eq!(reader.numbers_to(3).await, first);
+        readers.push((id.into(), Reader::after(&server, id).await, first));
+    }
+    store(&server, "4").await;
+    for (what, reader, first) in &mut readers {
+        assert_eq!(reader.numbers_to(4).await, *first, "{what}");
     }
 }
 
@@ -921,34 +1063,102 @@ async fn of_50_events_with_one_key_one_is_stored_and_the_others_are_refused() {
     assert_eq!(redis.count(&["XLEN", STREAM]).await, 1);
 }
 
+/// How many events Redis keeps, and how many idempotency keys.
+async fn kept(redis: &Redis) -> (usize, usize) {
+    let keys = redis.count(&["HLEN", KEYS]).await;
+    assert_eq!(redis.count(&["LLEN", KEY_ORDER]).await, 2 * keys);
+    (redis.count(&["XLEN", STREAM]).await, keys)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
 async fn keys_are_forgotten_with_their_events() {
+    const TAKEN: &str = "this Idempotency-Key stands for another event";
     let redis = redis_with_small_nodes().await;
     let mut server = feed_with(&redis, &[("FEED_KEEP", "20")]).await;
+    let mut ids = Vec::new();
     for number in 1..=100 {
-        let key = format!("key-{number}");
-        store_once(&server, &key, &number.to_string()).await;
+        let data = number.to_string();
+        ids.push(store_once(&server, &format!("key-{number}"), &data).await);
+        let (events, keys) = kept(&redis).await;
+        assert!((20.min(number)..=30).contains(&events), "{events}");
+        assert_eq!(keys, events);
     }
-    assert_eq!(redis.count(&["HLEN", KEYS]).await, 20);
-    assert_eq!(redis.count(&["LLEN", KEY_ORDER]).await, 20);
-    assert!(redis.count(&["XLEN", STREAM]).await <= 30);
-    // A key that is known costs nothing more.
-    let newest = store_once(&server, "key-100", "100").await;
-    assert_eq!(store_once(&server, "key-100", "100").await, newest);
-    assert_eq!(redis.count(&["LLEN", KEY_ORDER]).await, 20);
-    // One that is forgotten is new.
-    store_once(&server, "key-1", "something else").await;
-    assert_eq!(redis.count(&["HLEN", KEYS]).await, 20);
-    // When less is to be kept, there are less keys, too.
+    let (events, _) = kept(&redis).await;
+    // As long as an event is kept, its key stands for it, and costs nothing more.
+    for number in 101 - events..=100 {
+        let (key, data) = (format!("key-{number}"), number.to_string());
+        assert_eq!(store_once(&server, &key, &data).await, ids[number - 1]);
+        assert_refused(post(&server, Some(&key), "else").await, 422, TAKEN).await;
+    }
+    assert_eq!(kept(&redis).await, (events, events));
+    // Then it is new.
+    let (gone, data) = (format!("key-{}", 100 - events), "something else");
+    let new = store_once(&server, &gone, data).await;
+    assert!(numbers(&new) > numbers(&ids[99]));
+    assert_eq!(store_once(&server, &gone, data).await, new);
+    // When less is to be kept, there are less keys, too, and none for those without.
     server.stop();
     let server = feed_with(&redis, &[("FEED_KEEP", "5")]).await;
     for number in 101..=130 {
-        let key = format!("key-{number}");
-        store_once(&server, &key, &number.to_string()).await;
+        let data = number.to_string();
+        store(&server, &data).await;
+        store_once(&server, &format!("key-{number}"), &data).await;
     }
-    assert_eq!(redis.count(&["LLEN", KEY_ORDER]).await, 5);
-    assert_eq!(redis.count(&["HLEN", KEYS]).await, 5);
+    let (events, keys) = kept(&redis).await;
+    assert!((5..=15).contains(&events), "{events}");
+    assert_eq!(keys, events.div_ceil(2)); // every other one, and the last
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn a_key_is_new_when_its_event_was_pushed_out_or_is_too_old() {
+    for retention in [("FEED_KEEP", "20"), ("FEED_AGE", "1")] {
+        let redis = redis_with_small_nodes().await;
+        let server = feed_with(&redis, &[retention]).await;
+        let old = store_once(&server, "key", "old").await;
+        for number in 1..=30 {
+            store(&server, &number.to_string()).await;
+        }
+        until("the event is gone", async || {
+            server.get(&format!("/events/{old}")).await.status() == 404
+        })
+        .await;
+        let new = store_once(&server, "key", "new").await;
+        let stored = server.get(&format!("/events/{new}")).await;
+        let stored: Value = stored.json().await.unwrap();
+        assert_eq!(stored, json!({ "id": new, "type": "note", "data": "new" }));
+        assert_eq!(store_once(&server, "key", "new").await, new);
+        assert_eq!(post(&server, Some("key"), "old").await.status(), 422);
+        let of_key = redis.ask(&["LRANGE", KEY_ORDER, "0", "-1"]).await;
+        assert_eq!(of_key, json!([new, "key"]));
+        assert_eq!(redis.ask(&["HGETALL", KEYS]).await, json!(["key", new]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn keys_are_forgotten_by_the_hundred_but_none_that_is_used_again() {
+    let redis = redis_with_small_nodes().await;
+    let server = feed_with(&redis, &[("FEED_KEEP", "300")]).await;
+    for number in 1..=250 {
+        store_once(&server, &format!("key-{number}"), "old").await;
+    }
+    add_numbers(&redis, 1, 310, 300, 10).await;
+    // None of the 250 events is left. Their keys are, until a keyed event comes.
+    let again = store_once(&server, "key-150", "again").await;
+    let counts = async || {
+        let keys = redis.count(&["HLEN", KEYS]).await;
+        (keys, redis.count(&["LLEN", KEY_ORDER]).await / 2)
+    };
+    assert_eq!(counts().await, (150, 151)); // the old one is still in the list
+    store_once(&server, "other", "x").await;
+    assert_eq!(counts().await, (52, 52));
+    store_once(&server, "third", "x").await;
+    assert_eq!(counts().await, (3, 3));
+    assert_eq!(store_once(&server, "key-150", "again").await, again);
+    assert_eq!(post(&server, Some("key-150"), "old").await.status(), 422);
+    assert_eq!(counts().await, (3, 3));
 }
 
 /// The connections to Redis, without the one that asks.
@@ -1007,6 +1217,56 @@ async fn all_readers_of_a_server_share_one_connection_that_waits() {
         assert_eq!(reader.data().await, "1002");
     }
     assert_few_connections(&redis).await;
+}
+
+/// Returns how often Redis has been asked each of its commands for streams since the last
+/// call. Before, both servers wait for events again.
+async fn asked(redis: &Redis) -> Value {
+    until("both servers wait", async || {
+        let connections = connections(redis).await;
+        let waits = |line: &&String| line.contains(" flags=b ");
+        connections.iter().filter(waits).count() == 2
+    })
+    .await;
+    let asked = redis.ask(&["INFO", "commandstats"]).await;
+    redis.ask(&["CONFIG", "RESETSTAT"]).await;
+    let calls = |line: &str| {
+        let (command, rest) =
+            line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        let calls: usize = rest.split_once(',')?.0.parse().unwrap();
+        command.starts_with('x').then(|| (command.to_string(), calls))
+    };
+    asked.as_str().unwrap().lines().filter_map(calls).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn each_event_costs_a_server_one_bell_and_one_question() {
+    let redis = Redis::start().await;
+    let servers = two(&redis).await;
+    let mut readers =
+        [Reader::now(&servers[0]).await, Reader::now(&servers[1]).await];
+    store(&servers[0], "0").await;
+    for reader in &mut readers {
+        assert_eq!(reader.data().await, "0");
+    }
+    asked(&redis).await;
+    for number in 1..=10 {
+        store(&servers[0], &number.to_string()).await;
+        for reader in &mut readers {
+            assert_eq!(reader.data().await, number.to_string());
+        }
+    }
+    // In less time than a bell waits, and than passes between two sweeps.
+    let expected = json!({ "xadd": 10, "xread": 20, "xrange": 20 });
+    assert_eq!(asked(&redis).await, expected);
+    // So does a batch.
+    add_numbers(&redis, 11, 210, 1_000, 10).await;
+    for reader in &mut readers {
+        assert_eq!(reader.numbers_to(210).await, 11);
+    }
+    let expected = json!({ "xadd": 200, "xread": 2, "xrange": 2 });
+    assert_eq!(asked(&redis).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1138,7 +1398,7 @@ async fn a_wrong_redis_url_is_one_clear_line_without_its_password() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = silent.local_addr().unwrap();
     let with_password = |addr: &str| format!("redis://:{PASSWORD}@{addr}");
-    let no_address = "REDIS_URL is no address of Redis";
+    let no_address = "REDIS_URL is no address, as in redis://127.0.0.1:6379: ";
     let cases = [
         ("banana".to_string(), no_address),
         (String::new(), no_address),

@@ -82,8 +82,9 @@ fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
     built.entry(name.to_string()).or_insert_with(build).clone()
 }
 
-/// The command that starts an example. `model` is one of the package `llm`.
-fn example(name: &str) -> Command {
+/// The command that starts an example, which is built by now. `model` is one of the package
+/// `llm`.
+pub fn example(name: &str) -> Command {
     let package = if name == "model" { "llm" } else { name };
     let mut command = Command::new(binary(package, "example", name));
     for variable in [

@@ -75,6 +75,13 @@ impl Redis {
         self.answers().await;
     }
 
+    /// Kills another one, and answers at its address from now on, as after a failover.
+    pub async fn take_over(&mut self, other: &mut Self) {
+        other.kill();
+        self.ask(&["CONFIG", "SET", "port", &other.port.to_string()]).await;
+        self.port = other.port;
+    }
+
     /// Lets it accept connections from now on, but answer nothing.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);

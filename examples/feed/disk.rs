@@ -74,6 +74,7 @@ impl Disk {
         Ok((Self { writes, file }, tail))
     }
 
+    // ANCHOR: append
     pub async fn append(
         &self,
         event: Event,
@@ -85,6 +86,7 @@ impl Disk {
         let ended = |_| Failure::Unavailable("the writer has ended".into());
         answer.await.map_err(ended)?
     }
+    // ANCHOR_END: append
 
     pub async fn get(&self, id: Id) -> Result<Option<Event>, Failure> {
         let get = move |log: &ReadTransaction| {
@@ -340,6 +342,8 @@ impl Writer {
     // ANCHOR_END: store
 }
 
+// ANCHOR: known
+/// The event that has this idempotency key.
 fn known(
     log: &WriteTransaction,
     key: Option<&str>,
@@ -352,6 +356,7 @@ fn known(
         log.open_table(EVENTS)?.get(id)?.map(|event| to_event(event.value()));
     Ok(event.map(|event| (to_id(id), event)))
 }
+// ANCHOR_END: known
 
 fn insert(
     log: &WriteTransaction,
