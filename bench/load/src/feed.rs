@@ -586,7 +586,8 @@ fn fan_out(crowds: &Rounds<fan_out::Figures>, args: &Args) -> Result<String> {
         "\
 {} readers of two servers on one Redis with appendfsync always. One writer posts to the
 first server, at its times, whether or not it is slow. `2, for all`: these two CPUs have
-Redis, both servers, the writer and all readers. Times are from POST to each reader.
+Redis, both servers, the writer and all readers. Both servers together have as many worker
+threads as there are CPUs. Times are from POST to each reader.
 
 | CPUs | posted | deliveries | lost | repeated | out of order | p50 | p99 | max | POST → 201 p99 | events in a read | CPU per delivery |
 | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |

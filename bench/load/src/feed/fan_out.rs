@@ -116,7 +116,8 @@ pub async fn measure(
     progress: &Progress,
 ) -> Result<Figures> {
     let cpus = cpus()?;
-    let threads = cpus.split(',').count().to_string();
+    // As many worker threads as there are CPUs, for both servers together.
+    let threads = (cpus.split(',').count() / 2).max(1).to_string();
     let url = redis.url();
     let variables = [("REDIS_URL", &*url), ("TOKIO_WORKER_THREADS", &*threads)];
     let mut first = feed.start_with(&cpus, &variables).await?;
