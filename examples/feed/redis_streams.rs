@@ -183,7 +183,7 @@ impl RedisStreams {
                     Found::Events(events) if events.is_empty() => {}
                     Found::Events(events) => tail.push(events),
                     Found::Nothing { .. } => {
-                        tracing::warn!("{newest} is gone, and what came after it");
+                        tracing::warn!("{newest} is gone, and perhaps more");
                         tail.restart(self.newest().await?);
                     }
                 }
