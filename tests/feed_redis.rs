@@ -1449,6 +1449,11 @@ async fn the_log_says_at_first_what_a_crash_of_redis_leaves() {
             "WARN",
             "does not say what survives a crash",
         ),
+        (
+            &[("maxmemory-policy", "allkeys-lru")],
+            "WARN",
+            "allkeys-lru: when its memory is full, it removes the whole log",
+        ),
     ];
     for (settings, level, what) in cases {
         let redis = Redis::start_with(settings).await;
@@ -1457,9 +1462,7 @@ async fn the_log_says_at_first_what_a_crash_of_redis_leaves() {
         until("a word on what survives", async || {
             let stderr = server.stderr();
             let mut lines = stderr.lines().filter(|line| line.contains(&addr));
-            let line = lines.next();
-            assert_eq!(lines.next(), None);
-            line.is_some_and(|line| line.contains(level) && line.contains(what))
+            lines.any(|line| line.contains(level) && line.contains(what))
         })
         .await;
     }

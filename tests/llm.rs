@@ -705,9 +705,9 @@ async fn a_reload_within_the_grace_period_keeps_the_answer_going() {
     let mut asked = server.asked().await;
     asked.begin().await;
     // Together they are away for longer than the period, but none of them alone.
-    for _ in 0..3 {
+    for _ in 0..9 {
         drop(llm.events(&path).await);
-        watch(GRACE / 2).await;
+        watch(GRACE / 8).await;
     }
     let events = llm.events(&path).await;
     asked.token("a").await;

@@ -284,7 +284,7 @@ impl Writer {
                     }
                 }
                 Err(error) => {
-                    tracing::error!("nothing could be stored: {error}");
+                    tracing::error!("not known to be stored: {error}");
                     match self.file.reopen() {
                         Ok(newest) => {
                             self.newest = newest;

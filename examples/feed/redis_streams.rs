@@ -202,7 +202,7 @@ impl RedisStreams {
 
     /// What is acknowledged is as durable as Redis is set to make it.
     async fn say_what_lasts(&self, addr: &str) {
-        let ask = cmd("CONFIG").arg("GET").arg("append*").take();
+        let ask = cmd("CONFIG").arg("GET").arg("append*").arg("maxmemory*").take();
         let set: HashMap<String, String> = self.ask(&ask).await.unwrap_or_default();
         let get = |name| set.get(name).map_or("unknown", String::as_str);
         match (get("appendonly"), get("appendfsync")) {
@@ -216,6 +216,13 @@ impl RedisStreams {
             _ => {
                 tracing::warn!("Redis at {addr} does not say what survives a crash")
             }
+        }
+        let policy = get("maxmemory-policy");
+        if policy.starts_with("allkeys") {
+            tracing::warn!(
+                "Redis at {addr} has maxmemory-policy {policy}: when its memory is full, \
+                 it removes the whole log"
+            );
         }
     }
 
