@@ -786,12 +786,7 @@ async fn other_paths_and_methods_get_a_reason() {
 #[tokio::test]
 async fn the_page_asks_for_a_relative_address() {
     let chat = Program::start("chat").await;
-    let answer = chat.get("/").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
-    let page = answer.text().await.unwrap();
-    assert!(page.contains("new EventSource(`chat?as="), "{page}");
-    assert!(!page.contains("innerHTML"));
+    chat.assert_page_with("new EventSource(`chat?as=").await;
 }
 
 #[tokio::test]

@@ -1621,15 +1621,10 @@ async fn other_paths_and_methods_get_a_reason_in_the_form_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_page_is_there() {
+async fn the_page_asks_for_a_relative_address() {
     let folder = tempdir().unwrap();
     let feed = Feed::start(folder.path()).await;
-    let answer = feed.program.get("/").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
-    let page = answer.text().await.unwrap();
-    assert!(page.contains("new EventSource("), "{page}");
-    assert!(!page.contains("innerHTML"));
+    feed.program.assert_page_with("new EventSource(`events?reader=").await;
 }
 
 #[tokio::test]

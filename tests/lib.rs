@@ -146,6 +146,16 @@ impl Program {
         Self::spawn(&mut command).await
     }
 
+    /// Its page must have this in it, and show text as text.
+    pub async fn assert_page_with(&self, script: &str) {
+        let answer = self.get("/").await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+        let page = answer.text().await.unwrap();
+        assert!(page.contains(script), "{page}");
+        assert!(!page.contains("innerHTML"));
+    }
+
     /// Starts the example again on addresses where it cannot listen, this one's among
     /// them: each time it must end with one clear line.
     pub fn assert_bad_addresses_are_one_clear_line(&self, name: &str) {

@@ -290,7 +290,9 @@ impl Writer {
                             self.newest = newest;
                             self.tail.restart(newest); // readers look into the file
                         }
-                        Err(error) => tracing::error!("cannot open it: {error}"),
+                        Err(error) => {
+                            tracing::error!("cannot open the log: {error}")
+                        }
                     }
                     for write in group {
                         drop(write.stored.send(Err(failure(&error))));

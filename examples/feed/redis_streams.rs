@@ -221,7 +221,7 @@ impl RedisStreams {
         if policy.starts_with("allkeys") {
             tracing::warn!(
                 "Redis at {addr} has maxmemory-policy {policy}: when its memory is full, \
-                 it removes the whole log"
+                 it may remove the whole log"
             );
         }
     }
