@@ -5,7 +5,7 @@
 //!     cargo run --release -p parsers -- --only conformance --verbose
 
 #[allow(dead_code)] // no test here looks at it
-#[path = "../../../tests/cases.rs"]
+#[path = "../../../tests/harness/cases.rs"]
 mod cases;
 mod conformance;
 #[allow(dead_code)] // as the cases

@@ -12,7 +12,7 @@ use tests::cases::{Case, cases};
 use tests::{Browser, Program, chunks, copy_book, run_book, serve};
 
 #[allow(dead_code)] // what runs it by itself
-#[path = "../examples/wire/main.rs"]
+#[path = "../../examples/wire/main.rs"]
 mod wire;
 
 /// As in `examples/wire/main.rs`.

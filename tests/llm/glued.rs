@@ -63,7 +63,7 @@ async fn only_json_and_lines_of_data_keep_a_token_as_it_is() {
     let text = texts.collect::<String>();
     shown += &*format!("as_json:  {text:?}\n");
     kept.push(text == TOKENS.concat());
-    assert_recorded("llm/glued.txt", &shown);
+    assert_recorded("llm/recorded/glued.txt", &shown);
     assert_eq!(kept, [false, false, true, true]);
 }
 

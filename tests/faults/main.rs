@@ -10,8 +10,8 @@ use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use serde_json::{Value, json};
 use tests::{
-    Browser, Program, assert_recorded, assert_text_but_numbers, chunks, serve,
-    until, watch, within,
+    Browser, Program, assert_recorded, assert_text_but_numbers, chunks, pause,
+    serve, until, within,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -237,9 +237,9 @@ async fn the_endless_line_ends() {
 #[tokio::test]
 async fn curl_sees_how_each_stream_ends() {
     let faults = Program::start("faults").await;
-    faults.assert_session("faults/ends.txt");
-    let script = faults.session("faults/script.txt");
-    assert_text_but_numbers("faults/script.txt", &script);
+    faults.assert_session("faults/recorded/ends.txt");
+    let script = faults.session("faults/recorded/script.txt");
+    assert_text_but_numbers("faults/recorded/script.txt", &script);
 }
 
 #[tokio::test]
@@ -531,7 +531,7 @@ async fn what_eventsource_makes_of_each_fault() {
     for (name, cells) in names.iter().zip(cells.chunks(2)) {
         table += &*row(&format!("`{name}`"), &cells[0], &cells[1]);
     }
-    assert_recorded("faults/states.md", &table);
+    assert_recorded("faults/recorded/states.md", &table);
 }
 
 /// A stream of the wrong type that begins with so many bytes, and stays open.
@@ -660,7 +660,7 @@ async fn the_wrapper_gives_up_where_there_is_nothing_to_hope_for() {
         let seen = async || attempts(&faults, "wrapped").await.len() - before;
         until("an attempt and a look", async || seen().await == 2).await;
         // It would try again within 1.5 s.
-        watch(2 * WATCH).await;
+        pause(2 * WATCH).await;
         assert_eq!(seen().await, 2, "{fault}");
         assert_eq!(browser.eval("wrapped.readyState").await, 2);
     }
@@ -671,7 +671,7 @@ async fn the_wrapper_gives_up_where_there_is_nothing_to_hope_for() {
     let seen = async || attempts(&faults, "wrapped").await.len() - before;
     until("an attempt", async || seen().await > 0).await;
     browser.eval("wrapped.close()").await;
-    watch(2 * WATCH).await;
+    pause(2 * WATCH).await;
     assert!(seen().await <= 2);
 }
 

@@ -78,11 +78,11 @@ async fn page() -> Text<&'static str> {
 #[handler]
 async fn script(res: &mut Response) {
     res.headers_mut().insert("content-type", "text/javascript".parse().unwrap());
-    res.body(include_str!("pages/read.js"));
+    res.body(include_str!("../pages/read.js"));
 }
 
 #[allow(dead_code)] // what runs it by itself
-#[path = "../examples/faults/main.rs"]
+#[path = "../../examples/faults/main.rs"]
 mod faults;
 
 #[tokio::test]

@@ -1,5 +1,10 @@
 //! Chapter 8: a log of events in a file, and readers who lose nothing of it.
 
+mod gap;
+mod pages;
+#[cfg(unix)]
+mod redis;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
@@ -24,7 +29,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tempfile::tempdir;
 use tests::follow::{Follower, Random, Reading, Writer};
-use tests::{Program, Recording, until, watch, within};
+use tests::{Program, Recording, pause, until, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -219,7 +224,7 @@ async fn no_event_is_lost_or_repeated_over_200_kills() {
             let number = kill * EVENTS / KILLS + random.below(EVENTS / KILLS);
             let reached = written.wait_for(|&written| written >= number);
             within("events", reached).await.unwrap();
-            watch(Duration::from_micros(random.below(8_000) as u64)).await;
+            pause(Duration::from_micros(random.below(8_000) as u64)).await;
             feed.program.stop();
             if kill % 4 == 0 {
                 // It is killed again while it starts.
@@ -864,7 +869,7 @@ async fn what_is_too_old_goes_but_the_newest_stays() {
     let mut idle = feed.listen("/events").await;
     idle.begin().await;
     until("the old ones go", async || feed.look(&ids[3]).await.is_none()).await;
-    watch(Duration::from_secs(3)).await;
+    pause(Duration::from_secs(3)).await;
     assert!(feed.look(&ids[4]).await.is_some(), "the newest stays");
     // It is gone from the memory of the process that wrote it, too.
     let mut late = feed.back(&ids[1]).await;
@@ -879,7 +884,7 @@ async fn what_is_too_old_goes_but_the_newest_stays() {
     let mut up_to_date = feed.back(&ids[4]).await;
     let mut now = feed.listen("/events").await;
     assert_eq!(now.begin().await, ids[4]);
-    watch(Duration::from_secs(2)).await;
+    pause(Duration::from_secs(2)).await;
     feed.note("6").await;
     for reader in [&mut late, &mut up_to_date, &mut now] {
         assert_eq!(reader.note().await, "6");
@@ -1173,7 +1178,7 @@ async fn an_id_between_two_events_is_told_that_it_is_unknown() {
     let folder = tempdir().unwrap();
     let feed = Feed::start(folder.path()).await;
     let first = feed.note("one").await;
-    watch(Duration::from_millis(5)).await;
+    pause(Duration::from_millis(5)).await;
     let second = feed.note("two").await;
     let (ms, _) = parts(&first);
     assert!(ms + 1 < parts(&second).0);
@@ -1688,7 +1693,7 @@ async fn the_bytes_are_those_of_the_transcript() {
     stream.chunk().await;
     let mut ids = Vec::new();
     for note in ["It has begun to rain.", "It rains on:\ntake an umbrella."] {
-        watch(Duration::from_millis(300)).await;
+        pause(Duration::from_millis(300)).await;
         ids.push(feed.note(note).await);
         stream.chunk().await;
     }

@@ -6,7 +6,7 @@ use tests::{Program, until};
 /// A handler that panics leaves no answer, and the client a riddle.
 async fn assert_panics(session: &str) {
     let chat = Program::start("chat_naive").await;
-    chat.assert_session(&format!("chat_naive/{session}"));
+    chat.assert_session(&format!("chat_naive/recorded/{session}"));
     until("the panic", async || chat.stderr().contains("panicked at")).await;
 }
 
@@ -39,7 +39,7 @@ async fn anybody_can_speak_as_anybody() {
     let mut bob = chat.events("/chat").await;
     assert_eq!(bob.data().await, "2");
     // Neither of them: 1 is Ann's number, and nobody has 99.
-    chat.assert_session("chat_naive/anybody.txt");
+    chat.assert_session("chat_naive/recorded/anybody.txt");
     assert_eq!(bob.data().await, "<User#1>: I resign");
     assert_eq!(bob.data().await, "<User#99>: who am I?");
     assert_eq!(ann.data().await, "<User#99>: who am I?");

@@ -23,7 +23,7 @@ const WATCH: Duration = Duration::from_millis(1500);
 
 #[handler]
 async fn count_page() -> Text<&'static str> {
-    Text::Html(include_str!("pages/count.html"))
+    Text::Html(include_str!("../pages/count.html"))
 }
 
 /// A body that is sent as it is, as an event stream, and then ends.
@@ -76,7 +76,7 @@ async fn named_ticks(res: &mut Response) {
 
 #[handler]
 async fn named_page() -> Text<&'static str> {
-    Text::Html(include_str!("pages/named.html"))
+    Text::Html(include_str!("../pages/named.html"))
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn the_watchdog_reopens_a_stream_that_has_gone_silent() {
     let streams = Router::with_path("stream").get(one_event_and_silence);
     let browser = Browser::start().await;
     browser.open(&serve(Router::new().get(empty_page).push(streams)).await).await;
-    let script = include_str!("pages/watchdog.js")
+    let script = include_str!("../pages/watchdog.js")
         .replace("function watched", "watched = function");
     browser.eval(&format!("eval({})", serde_json::json!(script))).await;
     let open = "(window.heard = [], window.stop = \
@@ -237,7 +237,7 @@ async fn a_tab_in_the_background_goes_on_receiving() {
     heard.await;
     let first = browser.tab().await;
     browser.new_tab().await;
-    tests::watch(4 * WATCH).await;
+    tests::pause(4 * WATCH).await;
     browser.to_tab(first).await;
     browser.until("hiddenTicks >= 4").await;
 }
@@ -428,7 +428,7 @@ impl Flaky {
 
 #[handler]
 async fn chat_page() -> Text<&'static str> {
-    Text::Html(include_str!("../examples/chat/index.html"))
+    Text::Html(include_str!("../../examples/chat/index.html"))
 }
 
 #[tokio::test]
@@ -849,7 +849,7 @@ impl FlakyFeed {
 
 #[handler]
 async fn feed_html() -> Text<&'static str> {
-    Text::Html(include_str!("../examples/feed/index.html"))
+    Text::Html(include_str!("../../examples/feed/index.html"))
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! Chapters 5 and 6: what `chat` does for its readers, and what nobody can do to it.
 
+mod naive;
+mod slow;
+
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -8,7 +11,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 #[cfg(target_os = "linux")]
 use nix::sys::socket::{setsockopt, sockopt};
-use tests::{Events, Program, Recording, until, watch, within};
+use tests::{Events, Program, Recording, pause, until, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 /// As in `examples/chat/main.rs`.
@@ -231,7 +234,7 @@ async fn a_reconnect_keeps_the_user_and_fills_the_gap() {
     assert_eq!(ann.hears().await, "joined User#2");
     assert_eq!(ann.hears().await, "message <User#2>: are you there?");
     // Bob saw nothing of it, although the time to come back is over.
-    watch(GRACE + Duration::from_millis(500)).await;
+    pause(GRACE + Duration::from_millis(500)).await;
     ann.say("I was away").await;
     assert_eq!(bob.hears().await, "message <User#1>: I was away");
 }
@@ -491,7 +494,7 @@ async fn a_body_is_one_message_or_refused_with_a_reason() {
 async fn each_fault_has_its_answer() {
     let chat = Program::start("chat").await;
     let ann = User::join_at(&chat, &format!("/chat?as={:032x}", 1)).await;
-    chat.assert_session("chat/refused.txt");
+    chat.assert_session("chat/recorded/refused.txt");
     assert_eq!(ann.name, "User#1");
 }
 
@@ -656,7 +659,7 @@ async fn a_slow_curl_misses_events_and_is_told_how_many() {
         }
     }
     assert!(missed > 0, "all {heard} were heard");
-    tests::assert_text_but_numbers("chat/missed.txt", &first.unwrap());
+    tests::assert_text_but_numbers("chat/recorded/missed.txt", &first.unwrap());
     assert_eq!(heard + missed, MESSAGES, "each message is heard or counted");
 }
 
@@ -680,7 +683,7 @@ async fn who_vanishes_is_found_by_the_heartbeat() {
     vanish(bob);
     let start = Instant::now();
     // Nothing tells the server, until it writes.
-    watch(Duration::from_secs(3)).await;
+    pause(Duration::from_secs(3)).await;
     assert_eq!(chat.sockets(), sockets);
     until("a write fails", async || chat.sockets() < sockets).await;
     assert!(start.elapsed() > HEARTBEAT - Duration::from_secs(1));

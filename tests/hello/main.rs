@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Program, root, until, watch, within};
+use tests::{Program, pause, root, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -78,7 +78,7 @@ async fn a_reader_that_left_is_noticed_by_writing() {
 
     until("the socket is closed", async || hello.sockets() == before).await;
     until("a word on stderr", async || hello.stderr().ends_with('\n')).await;
-    let file = root().join("examples/hello/left.txt");
+    let file = root().join("examples/hello/recorded/left.txt");
     assert_eq!(hello.stderr(), std::fs::read_to_string(file).unwrap());
 
     // The first write is one second after the last event, the second one two. On a busy
@@ -87,7 +87,7 @@ async fn a_reader_that_left_is_noticed_by_writing() {
         let mut reader = connect(&hello, "GET / HTTP/1.1\r\n\r\n").await;
         read_to(&mut reader, "data: hello 1\n\n").await;
         drop(reader);
-        watch(Duration::from_millis(1400)).await;
+        pause(Duration::from_millis(1400)).await;
         let still_there = hello.sockets() == before + 1;
         until("the socket is closed", async || hello.sockets() == before).await;
         still_there

@@ -1,6 +1,8 @@
 //! Chapter 9: `client` makes of a stream what the standard says, and survives what servers
 //! and networks do.
 
+mod others;
+
 use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tests::cases::{Case, cases};
-use tests::{Program, root, until, watch, within};
+use tests::{Program, pause, root, until, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout};
@@ -605,7 +607,7 @@ async fn silence_has_a_limit_and_heartbeats_break_it() {
     asked.stream("retry: 0\ndata: a\n\n").await;
     assert_eq!(client.line().await, "message: a");
     for _ in 0..10 {
-        watch(Duration::from_millis(200)).await;
+        pause(Duration::from_millis(200)).await;
         asked.write(":\n\n").await;
     }
     asked.write("data: b\n\n").await;
@@ -636,7 +638,7 @@ async fn heartbeats_are_no_failed_attempt() {
     let client = server.client(&["--idle", "1", "--max-attempts", "1"]);
     let mut asked = server.asked().await;
     asked.stream("retry: 0\n\n").await;
-    watch(Duration::from_millis(700)).await;
+    pause(Duration::from_millis(700)).await;
     asked.write(":\n\n").await;
     drop(asked);
     client.wait_after(0).await;

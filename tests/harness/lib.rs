@@ -1,8 +1,8 @@
 //! What the tests are written with: the real programs as processes, their streams, and a
 //! browser. Every wait has its deadline here; a failing test prints what its program said.
 
+mod browser;
 pub mod cases;
-mod chromium;
 pub mod follow;
 #[cfg(unix)]
 pub mod redis;
@@ -33,7 +33,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub use chromium::Browser;
+pub use browser::Browser;
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -107,7 +107,7 @@ pub fn run(name: &str, variables: &[(&str, &str)]) -> Ended {
 }
 
 /// Lets time pass in which something must *not* happen: what does, is waited for.
-pub async fn watch(time: Duration) {
+pub async fn pause(time: Duration) {
     drop(tokio::time::timeout(time, std::future::pending::<()>()).await);
 }
 
@@ -512,7 +512,7 @@ impl Recording {
         let line = |(ms, text): &(u64, String)| {
             format!("{}\n", serde_json::json!({ "ms": ms, "text": text }))
         };
-        let file = format!("{name}/transcript.jsonl");
+        let file = format!("{name}/recorded/transcript.jsonl");
         let recorded =
             recording(&file, &self.chunks.iter().map(line).collect::<String>());
         let recorded: Vec<String> = recorded
@@ -566,13 +566,15 @@ pub fn copy_book() -> TempDir {
     }
     for name in [
         "book.toml",
-        "tests/browser.rs",
+        "tests/browser/main.rs",
         "tests/cases.toml",
-        "tests/gap.rs",
-        "tests/glued.rs",
-        "tests/slow.rs",
+        "tests/feed/gap.rs",
+        "tests/llm/glued.rs",
+        "tests/chat/slow.rs",
     ] {
-        fs::copy(root().join(name), folder.path().join(name)).unwrap();
+        let to = folder.path().join(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(root().join(name), to).unwrap();
     }
     folder
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::follow::{Follower, Random, Reading, Writer};
 use tests::redis::Redis;
-use tests::{Ended, Program, root, run, until, watch, within};
+use tests::{Ended, Program, pause, root, run, until, within};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch::{self, channel};
 
@@ -220,7 +220,7 @@ async fn no_event_is_lost_or_repeated_over_200_kills() {
     for _ in 0..KILLS {
         kill_at += 1 + random.below(80);
         reached(&mut progress, kill_at).await;
-        watch(Duration::from_micros(random.below(3_000) as u64)).await;
+        pause(Duration::from_micros(random.below(3_000) as u64)).await;
         server.stop();
         server = feed(&redis).await;
         to.send_replace(server.url.clone());
@@ -1354,7 +1354,7 @@ async fn something_else_under_its_key_stops_the_feed_without_a_flood_in_its_log(
     redis.ask(&["SET", STREAM, "something else"]).await;
     assert_eq!(post(&server, None, "x").await.status(), 503);
     assert_eq!(post(&server, Some("key"), "x").await.status(), 503);
-    watch(Duration::from_secs(10)).await;
+    pause(Duration::from_secs(10)).await;
     assert!(server.stderr().lines().count() < 20);
     redis.ask(&["DEL", STREAM]).await;
     until("the server writes again", async || {

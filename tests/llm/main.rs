@@ -1,5 +1,8 @@
 //! Chapter 7: what `llm` makes of a model server's stream, whatever that server does.
 
+mod glued;
+mod model;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,7 +13,7 @@ use salvo::prelude::*;
 use serde_json::{Value, json};
 use tests::{
     Browser, Ended, Events, Program, Recording, assert_recorded,
-    assert_text_but_numbers, chunks, root, run, serve, until, watch, within,
+    assert_text_but_numbers, chunks, pause, root, run, serve, until, within,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -483,7 +486,7 @@ async fn what_real_servers_sent_is_understood() {
     assert!(ends.len() > 10, "{ends:?}");
     let width = ends.keys().map(String::len).max().unwrap();
     let table = ends.iter().map(|(name, end)| format!("{name:width$}  {end}\n"));
-    assert_recorded("llm/ends.txt", &table.collect::<String>());
+    assert_recorded("llm/recorded/ends.txt", &table.collect::<String>());
 }
 
 /// The table of chapter 3 has what makes eventsource-stream panic, wait or err.
@@ -624,7 +627,7 @@ async fn two_readers_read_one_answer_and_the_model_is_asked_once() {
     // That one of them leaves is no reason to stop.
     drop(bob);
     assert_eq!(text(&ann.next().await.unwrap()), "b");
-    watch(GRACE + SOON).await;
+    pause(GRACE + SOON).await;
     asked.token("c").await;
     asked.finish().await;
     assert_eq!(text(&ann.next().await.unwrap()), "c");
@@ -707,7 +710,7 @@ async fn a_reload_within_the_grace_period_keeps_the_answer_going() {
     // Together they are away for longer than the period, but none of them alone.
     for _ in 0..9 {
         drop(llm.events(&path).await);
-        watch(GRACE / 8).await;
+        pause(GRACE / 8).await;
     }
     let events = llm.events(&path).await;
     asked.token("a").await;
@@ -766,7 +769,7 @@ async fn silence_has_a_limit_and_the_whole_has_none() {
     while start.elapsed() < IDLE + SOON {
         asked.token("hm").await;
         assert!(recording.chunk().await.contains("hm"));
-        watch(HEARTBEAT - SOON).await;
+        pause(HEARTBEAT - SOON).await;
     }
     let silence = Instant::now();
     while recording.chunk().await == ":\n\n" {}
@@ -1326,7 +1329,7 @@ async fn a_post_that_is_streamed_with_fetch_ends_with_its_connection() {
     let (url, cut) = cuttable(&model.url).await;
     let browser = Browser::start().await;
     browser.open(&format!("{url}/")).await;
-    let script = include_str!("pages/fetch.js")
+    let script = include_str!("../pages/fetch.js")
         .replace("async function ask", "window.ask = async function ask");
     browser.eval(&format!("eval({})", json!(script))).await;
     let ask = "(window.text = '', window.end = '', ask('Hi', (token) => { window.text += token; })\
@@ -1371,13 +1374,13 @@ async fn chapter_7_asks_the_stand_in() {
 #[tokio::test]
 async fn the_protocol_is_as_it_is_shown() {
     let model = Program::start("model").await;
-    let session = model.session("llm/protocol.txt");
-    assert_text_but_numbers("llm/protocol.txt", &session);
+    let session = model.session("llm/recorded/protocol.txt");
+    assert_text_but_numbers("llm/recorded/protocol.txt", &session);
 }
 
 #[tokio::test]
 async fn each_fault_has_its_answer() {
-    Program::start("llm").await.assert_session("llm/refused.txt");
+    Program::start("llm").await.assert_session("llm/recorded/refused.txt");
 }
 
 #[tokio::test]
@@ -1385,7 +1388,10 @@ async fn a_failure_is_an_event_because_eventsource_shows_no_body() {
     let variables =
         [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"), ("OPENAI_MODEL", "m")];
     let llm = Program::start_with("llm", &variables).await;
-    assert_text_but_numbers("llm/failure.txt", &llm.session("llm/failure.txt"));
+    assert_text_but_numbers(
+        "llm/recorded/failure.txt",
+        &llm.session("llm/recorded/failure.txt"),
+    );
 }
 
 #[tokio::test]
@@ -1409,7 +1415,7 @@ async fn the_stand_in_says_how_far_it_came_when_its_client_leaves() {
         line.split_once("Z ").unwrap().1.trim().to_string() + "\n"
     };
     let both = said(&llm, "nobody") + &*said(&model, "sent");
-    assert_text_but_numbers("llm/left.txt", &both);
+    assert_text_but_numbers("llm/recorded/left.txt", &both);
     let (sent, of) =
         both.rsplit_once("sent ").unwrap().1.split_once(" of ").unwrap();
     let of = of.trim_end_matches(" events\n");

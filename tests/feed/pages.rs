@@ -15,7 +15,7 @@ async fn the_sessions_of_chapter_8_are_as_recorded() {
         let dir = folder.path().to_str().unwrap();
         let settings = [("FEED_DIR", dir), ("FEED_KEEP", keep)];
         let feed = Program::start_with("feed", &settings).await;
-        let file = format!("feed/{file}.txt");
+        let file = format!("feed/recorded/{file}.txt");
         assert_text_but_numbers(&file, &feed.session(&file));
     }
 }
@@ -32,7 +32,10 @@ fn a_file_that_is_no_log_is_left_as_it_is() {
     let commands = "$ mkdir other; echo hello > other/feed.redb\n\
                     $ FEED_DIR=other cargo run -q --example feed";
     let said = ended.stderr.replace(dir, "other");
-    tests::assert_recorded("feed/damaged.txt", &format!("{commands}\n{said}"));
+    tests::assert_recorded(
+        "feed/recorded/damaged.txt",
+        &format!("{commands}\n{said}"),
+    );
 }
 
 #[tokio::test]
@@ -52,7 +55,11 @@ async fn the_sessions_of_chapter_13_are_as_recorded() {
         ("$(redis-cli -p 6380", &raw),
         ("redis-cli -p 6380", &cli),
     ];
-    for file in ["feed/servers.txt", "feed/streams.txt", "feed/hole.txt"] {
+    for file in [
+        "feed/recorded/servers.txt",
+        "feed/recorded/streams.txt",
+        "feed/recorded/hole.txt",
+    ] {
         assert_text_but_numbers(file, &session(file, &instead));
     }
 }
