@@ -1,9 +1,9 @@
-//! Chapter 5: how the chat that everybody writes first fails. Each test shows a fault, and
-//! `tests/chat.rs` the cure.
+//! Chapter 5: how the chat that everybody writes first fails. Each test shows a fault; those
+//! in the files beside this one show the cure.
 
 use tests::{Program, until};
 
-/// A handler that panics leaves no answer, and the client a riddle.
+/// A handler that panics sends no answer, so the client does not learn the reason.
 async fn assert_panics(session: &str) {
     let chat = Program::start("chat_naive").await;
     chat.assert_session(&format!("chat_naive/recorded/{session}"));
@@ -38,7 +38,7 @@ async fn anybody_can_speak_as_anybody() {
     assert_eq!(ann.data().await, "1");
     let mut bob = chat.events("/chat").await;
     assert_eq!(bob.data().await, "2");
-    // Neither of them: 1 is Ann's number, and nobody has 99.
+    // Neither Ann nor Bob sends these: 1 is Ann's number, and nobody has 99.
     chat.assert_session("chat_naive/recorded/anybody.txt");
     assert_eq!(bob.data().await, "<User#1>: I resign");
     assert_eq!(bob.data().await, "<User#99>: who am I?");

@@ -1,9 +1,11 @@
-//! Chapter 6: what Tokio's channels do with a receiver that is too slow, and what Salvo
-//! does with a stream that does not end.
+//! Chapter 6: how Tokio's channels treat a receiver that is too slow, how Salvo stops a
+//! stream that does not end, and how many connections may wait.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{Backlog, listen};
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
@@ -71,7 +73,7 @@ async fn a_graceful_stop_alone_cuts_a_stream_off() {
     assert!(end.is_err(), "no last chunk, so the client cannot take it for an end");
 }
 
-/// Connects again and again, until a connection has to wait: how many had not to.
+/// Connects again and again until a connection has to wait, and counts those before it.
 #[cfg(target_os = "linux")]
 async fn connect_unaccepted(listener: &TcpListener, most: usize) -> usize {
     let addr = listener.local_addr().unwrap();
@@ -93,11 +95,15 @@ async fn connect_unaccepted(listener: &TcpListener, most: usize) -> usize {
 async fn by_default_few_connections_may_wait_to_be_accepted() {
     let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
-    // The kernel lets one more wait than it was asked for.
+    // The kernel lets one connection more wait than it was asked for.
     let default = TcpListener::bind("127.0.0.1:0").await.unwrap();
     assert_eq!(connect_unaccepted(&default, 400).await, limit.min(128) + 1);
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let long = socket.listen(4_096).unwrap();
     assert_eq!(connect_unaccepted(&long, 400).await, 400.min(limit + 1));
+    // To listen once more changes the number, as `chat` does.
+    let again = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listen(&again, Backlog::new(4_096).unwrap()).unwrap();
+    assert_eq!(connect_unaccepted(&again, 400).await, 400.min(limit + 1));
 }

@@ -1,4 +1,5 @@
-//! Chapter 1: what `hello` sends, to whom, and when it notices that nobody listens.
+//! Chapter 1: the bytes that `hello` sends, its bounds, and when it notices that nobody
+//! listens.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 /// `MAX_READERS` of the program.
 const PLACES: usize = 32;
 
-/// A connection that has sent these bytes.
+/// Connects, and sends these bytes.
 async fn connect(hello: &Program, request: &str) -> TcpStream {
     let address = hello.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -96,7 +97,7 @@ async fn a_reader_that_left_is_noticed_by_writing() {
 }
 
 #[tokio::test]
-async fn the_reader_after_the_last_place_waits_for_one() {
+async fn the_33rd_reader_waits_until_somebody_leaves() {
     let hello = Program::start("hello").await;
     let mut readers = Vec::new();
     for _ in 0..PLACES {
@@ -112,7 +113,7 @@ async fn the_reader_after_the_last_place_waits_for_one() {
 }
 
 #[tokio::test]
-async fn half_a_request_gets_no_thread_for_ever() {
+async fn half_a_request_does_not_hold_a_thread_for_ever() {
     let hello = Program::start("hello").await;
     let mut silent = Vec::new();
     for _ in 0..PLACES {
@@ -134,7 +135,7 @@ async fn a_request_without_end_gets_no_answer() {
 #[tokio::test]
 async fn other_paths_and_methods_get_a_reason() {
     let hello = Program::start("hello").await;
-    // More often than there are threads: each of them must survive an error.
+    // This asks more often than there are threads: each of them must survive an error.
     for _ in 0..=PLACES {
         let answer = hello.get("/nope").await;
         assert_eq!(answer.status(), 404);

@@ -1,4 +1,6 @@
-//! Chapter 2: what `tick` sends, to whom, and what it costs.
+//! Chapter 2: the stream of `tick`, its readers, and its cost.
+
+mod page;
 
 use std::convert::Infallible;
 use std::sync::Mutex;
@@ -59,7 +61,7 @@ async fn a_reader_that_leaves_frees_its_stream() {
     until("the sockets are closed", async || tick.sockets() == before).await;
 }
 
-/// A stream that never has an event, and owns what tells when it is dropped.
+/// A stream without events. It owns a sender, whose receiver learns when it is dropped.
 struct Silent(Mutex<Option<oneshot::Sender<Infallible>>>);
 
 #[handler]
