@@ -7,13 +7,14 @@
 //! it. Left out: a page, most of HTTP, and a clean stop.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::{env, process::ExitCode, thread, time::Duration};
 
 // ANCHOR: bounds
-/// One thread each: when all are taken, the next reader waits until somebody leaves.
+/// Readers at once. Each has a thread: when all are taken, the next reader waits until
+/// somebody leaves.
 const MAX_READERS: usize = 32;
-/// Bytes of a request head: one that is longer gets no answer.
+/// Bytes of the head of a request: a longer one gets no answer.
 const MAX_HEAD: u64 = 8 * 1024;
 /// How long a reader may send nothing, or take nothing, before its thread is free again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,9 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 // ANCHOR: main
 fn main() -> ExitCode {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
-    let Err(error) = serve(&addr) else { return ExitCode::SUCCESS };
-    eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
-    ExitCode::FAILURE
+    if let Err(error) = serve(&addr) {
+        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 fn serve(addr: &str) -> io::Result<()> {
@@ -32,21 +35,27 @@ fn serve(addr: &str) -> io::Result<()> {
     println!("listening on http://{}", listener.local_addr()?);
     let work = || {
         loop {
-            let answered = listener.accept().and_then(answer);
-            answered.unwrap_or_else(|error| eprintln!("a reader left: {error}"));
+            let answered = listener.accept().and_then(|(stream, _)| answer(stream));
+            if let Err(error) = answered {
+                eprintln!("a reader left: {error}");
+            }
         }
     };
-    thread::scope(|scope| (0..MAX_READERS).for_each(|_| drop(scope.spawn(work))));
+    thread::scope(|scope| {
+        for _ in 0..MAX_READERS {
+            scope.spawn(work);
+        }
+    });
     Ok(())
 }
 // ANCHOR_END: main
 
 // ANCHOR: answer
-fn answer((mut stream, _): (TcpStream, SocketAddr)) -> io::Result<()> {
+fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let (mut head, mut request) =
-        (Vec::new(), BufReader::new(&stream).take(MAX_HEAD));
+    let mut head = Vec::new();
+    let mut request = BufReader::new(&stream).take(MAX_HEAD);
     while !head.ends_with(b"\r\n\r\n") {
         if request.read_until(b'\n', &mut head)? == 0 {
             return Err(io::Error::other("the request is cut off or too long"));
