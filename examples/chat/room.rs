@@ -126,7 +126,9 @@ impl Room {
         let welcome = Some(welcome.into());
         Ok(Reader { room: self.clone(), id, stop, welcome, position })
     }
+    // ANCHOR_END: join
 
+    // ANCHOR: enter
     /// Gives a user this stream, and a newcomer a number. A stream that the user still has
     /// ends: the client has given it up, even if the server does not know that yet.
     fn enter(&self, id: u128, stop: &CancellationToken) -> Result<u64, Full> {
@@ -145,7 +147,9 @@ impl Room {
         self.announce("joined", id, number, others);
         Ok(number)
     }
+    // ANCHOR_END: enter
 
+    // ANCHOR: begin
     /// The position after which a reader continues, and whether its last event is unknown.
     fn begin(&self, last: Option<&str>) -> (u64, bool) {
         let log = self.log.read();
@@ -155,7 +159,7 @@ impl Room {
             _ => (log.forgotten, true),
         }
     }
-    // ANCHOR_END: join
+    // ANCHOR_END: begin
 
     /// The number of the user with this id, who must be in the room.
     pub fn number(&self, id: u128) -> Option<u64> {
