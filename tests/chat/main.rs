@@ -4,7 +4,6 @@
 //! faults of `chat_naive`, and `slow` what Tokio and Salvo do.
 
 mod bodies;
-mod contract;
 mod naive;
 mod page;
 mod readers;

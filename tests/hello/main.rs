@@ -146,9 +146,3 @@ async fn other_paths_and_methods_get_a_reason() {
         assert_eq!(answer.text().await.unwrap(), "only GET is answered here\n");
     }
 }
-
-#[tokio::test]
-async fn a_taken_or_bad_address_is_one_clear_line() {
-    let hello = Program::start("hello").await;
-    hello.assert_bad_addresses_are_one_clear_line("hello");
-}

@@ -18,16 +18,6 @@ async fn the_bytes_are_those_of_the_transcript() {
 }
 
 #[tokio::test]
-async fn the_head_names_a_stream_and_forbids_to_keep_it_back() {
-    let tick = Program::start("tick").await;
-    let answer = tick.get("/ticks").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/event-stream");
-    assert_eq!(answer.headers()["cache-control"], "no-cache");
-    assert_eq!(answer.headers()["x-accel-buffering"], "no");
-}
-
-#[tokio::test]
 async fn events_arrive_one_by_one() {
     let tick = Program::start("tick").await;
     tick.assert_one_a_second("/ticks").await;
@@ -99,42 +89,4 @@ async fn a_hundred_readers_need_no_more_threads() {
         readers.push(reader);
     }
     assert_eq!(tick.threads(), threads);
-}
-
-#[tokio::test]
-async fn the_page_asks_for_a_relative_address() {
-    let tick = Program::start("tick").await;
-    let answer = tick.get("/").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
-    assert!(answer.text().await.unwrap().contains("new EventSource('ticks')"));
-}
-
-#[tokio::test]
-async fn other_paths_and_methods_get_a_reason() {
-    let tick = Program::start("tick").await;
-    let forms =
-        [("text/html", "html"), ("application/json", "{"), ("text/plain", "code")];
-    for (accept, sign) in forms {
-        let ask = |method, path| tick.request(method, path).header("accept", accept);
-        let answer = tick.send(ask("GET", "/nope")).await;
-        assert_eq!(answer.status(), 404);
-        assert!(
-            answer.headers()["content-type"].to_str().unwrap().starts_with(accept)
-        );
-        let body = answer.text().await.unwrap();
-        assert!(body.contains(sign) && body.contains("not be found"), "{body}");
-
-        let answer = tick.send(ask("POST", "/ticks")).await;
-        assert_eq!(answer.status(), 405);
-        assert_eq!(answer.headers()["allow"], "GET");
-        let body = answer.text().await.unwrap();
-        assert!(body.contains(sign) && body.contains("not supported"), "{body}");
-    }
-}
-
-#[tokio::test]
-async fn a_taken_or_bad_address_is_one_clear_line() {
-    let tick = Program::start("tick").await;
-    tick.assert_bad_addresses_are_one_clear_line("tick");
 }
