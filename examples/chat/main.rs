@@ -1,14 +1,14 @@
-//! A chat room that holds: who you are survives a dropped connection, what you missed
-//! is made up for or counted, and nothing in it grows without a bound.
+//! A chat room that holds: a user survives a dropped connection, missed events are sent
+//! later or counted, and nothing grows without a bound.
 //!
 //!     cargo run --example chat
 //!     curl -N http://127.0.0.1:8698/chat
 //!     curl -d hello http://127.0.0.1:8698/chat/ID
 //!
-//! ID is the data of the first event in the stream of somebody else: nobody hears
-//! themself. Or open http://127.0.0.1:8698/ in two windows. This file has the server, and
-//! `room.rs` the room. Chapters 5 and 6 of the book explain both. Left out: more rooms than
-//! one, names and passwords, more servers than one (chapter 13).
+//! ID is the data of the first event in another user's stream: users do not hear their own
+//! messages. Or open http://127.0.0.1:8698/ in two windows. This file answers requests, and
+//! `room.rs` has the room. Chapters 5 and 6 of the book explain them. Left out: more rooms
+//! than one, names and passwords, more servers than one (chapter 13).
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc};
 

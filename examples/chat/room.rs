@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 // ANCHOR: bounds
 /// Users at once: an idle one costs less than 16 KiB, so all together 256 MiB.
 const MAX_USERS: usize = 16_384;
-/// Users whose coming and going is announced: n who come cost n²/2 deliveries.
+/// Users whose coming and going is announced: n users who come cost n²/2 deliveries.
 const MAX_ANNOUNCED: usize = 100;
 /// Events kept for readers who are slow or were away: 4 MiB, if all have 4 KiB, and
 /// 28 MiB, if somebody sends almost nothing but newlines: each becomes a `data: ` line.
