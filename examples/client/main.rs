@@ -406,17 +406,18 @@ impl Output {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let Event { kind, data, last_event_id } = event;
+        let Event { event_type, data, last_event_id } = event;
         let to = &mut self.to;
         if self.json {
-            let (kind, data) = (Json(kind), Json(data));
-            let id = Json(last_event_id);
             return writeln!(
                 to,
-                r#"{{"type":{kind},"data":{data},"lastEventId":{id}}}"#
+                r#"{{"type":{},"data":{},"lastEventId":{}}}"#,
+                Json(event_type),
+                Json(data),
+                Json(last_event_id),
             );
         }
-        write!(to, "{}", Plain(kind))?;
+        write!(to, "{}", Plain(event_type))?;
         if !last_event_id.is_empty() {
             write!(to, " (id {})", Plain(last_event_id))?;
         }
