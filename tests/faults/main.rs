@@ -351,22 +351,11 @@ async fn a_refused_request_gets_the_reason() {
         (put("/streams/a").body(vec![0xff]), 400, "the script is not UTF-8"),
         (put("/streams/a").body("good bad"), 400, "the faults are: good, refuse,"),
         (put(&long).body("good"), 400, "the id has more than 64 bytes"),
-        (faults.request("GET", "/streams/a"), 404, "nothing was put here"),
         (faults.request("GET", "/streams/a/attempts"), 404, "nothing was put here"),
-        (faults.request("GET", "/faults/bad"), 404, "the faults are: good, refuse,"),
         (faults.request("GET", "/faults/502"), 502, "you asked for this"),
     ] {
         let (code, brief) = why(&faults, request).await;
         assert_eq!(code, status, "{brief}");
         assert!(brief.starts_with(reason), "{brief}");
     }
-    let answer = faults.send(faults.request("POST", "/streams/a")).await;
-    assert_eq!(answer.status(), 405);
-    assert_eq!(faults.get("/").await.status(), 200);
-}
-
-#[tokio::test]
-async fn a_bad_address_is_one_clear_line() {
-    let faults = Program::start("faults").await;
-    faults.assert_bad_addresses_are_one_clear_line("faults");
 }

@@ -77,11 +77,8 @@ async fn a_request_that_is_too_large_or_wrong_is_refused_with_a_reason() {
         (wire.request("PUT", "/wire/a").body(too_long.clone()), 413, "65536 bytes"),
         (wire.request("PUT", "/wire/a").body(chunks(&too_long)), 413, "65536 bytes"),
         (wire.request("PUT", &long_id).body("a"), 400, "the id is too long"),
-        (wire.request("GET", "/wire/b"), 404, "nothing was put here"),
         (wire.request("GET", "/wire/a?chunk=x"), 400, "`chunk` is not a number"),
         (wire.request("GET", "/wire/a?pace=-1"), 400, "`pace` is not a number"),
-        (wire.request("POST", "/wire/a"), 405, ""),
-        (wire.request("GET", "/wire"), 404, ""),
     ] {
         let request = request.header("accept", "application/json");
         let answer = wire.send(request).await;
@@ -106,12 +103,6 @@ async fn the_oldest_stream_makes_room_for_one_too_many() {
     assert_eq!(put(&wire, "1", b"data: b\n\n").await, 204);
     assert_eq!(wire.get("/wire/1").await.text().await.unwrap(), "data: b\n\n");
     assert_eq!(wire.get("/wire/2").await.status(), 200);
-}
-
-#[tokio::test]
-async fn a_bad_address_is_one_clear_line() {
-    let wire = Program::start("wire").await;
-    wire.assert_bad_addresses_are_one_clear_line("wire");
 }
 
 #[test]
