@@ -20,15 +20,14 @@
 //! | 301, 302, 303, 307 or 308 | follows; see below | the same |
 //! | an event without an end | waits for the end | exit code 4 |
 //!
-//! Each attempt begins at the URL that you gave, so that a redirect can change its mind
-//! (Chromium 148 goes straight to where a 301 has led it). An ID outlives the connection, as
+//! Each attempt begins at the URL that you gave, because a redirect may lead elsewhere by
+//! then (Chromium 148 goes straight to where a 301 has led it). An ID outlives the connection, as
 //! it does in Chromium; by the standard's letter, the ID buffer of a new stream is empty, and
-//! its first event without an ID would forget it. What you give with `-H` goes to no other
-//! origin.
+//! its first event without an ID would forget it. A header that you give with `-H` goes to
+//! no other origin.
 //!
-//! What it leaves out: POST, HTTP/2, cookies, compression, credentials that have to be
-//! renewed, and a place to keep the last event ID until the next start: that is in its
-//! output.
+//! Left out: POST, HTTP/2, cookies, compression, credentials that have to be renewed, and a
+//! place to keep the last event ID until the next start; the output has it.
 
 mod options;
 mod output;
