@@ -21,10 +21,10 @@
 //! | an event without an end | waits for the end | exit code 4 |
 //!
 //! Each attempt begins at the URL that you gave, because a redirect may lead elsewhere by
-//! then (Chromium 148 goes straight to where a 301 has led it). An ID outlives the connection, as
-//! it does in Chromium; by the standard's letter, the ID buffer of a new stream is empty, and
-//! its first event without an ID would forget it. A header that you give with `-H` goes to
-//! no other origin.
+//! then (Chromium 148 goes straight to where a 301 has led it). An ID outlives the
+//! connection, as it does in Chromium; by the standard's letter, the ID buffer of a new
+//! stream is empty, and its first event without an ID would forget it. A header that you
+//! give with `-H` goes to no other origin.
 //!
 //! Left out: POST, HTTP/2, cookies, compression, credentials that have to be renewed, and a
 //! place to keep the last event ID until the next start; the output has it.
