@@ -1,11 +1,12 @@
-//! Streams the bytes that you give it, exactly as they are, as an event stream: to see
-//! what a client makes of them.
+//! Streams the bytes that you give it, exactly as they are, as an event stream, so that you
+//! can see what a client makes of them.
 //!
 //!     cargo run --example wire
 //!     printf 'data: a\n\n' | curl -T - http://127.0.0.1:8698/wire/mine
 //!     curl -N 'http://127.0.0.1:8698/wire/mine?chunk=1&pace=200'
 //!
-//! `chunk` is how many bytes are sent at once, `pace` how many milliseconds lie between.
+//! `chunk` is how many bytes are sent at once, `pace` how many milliseconds lie between two
+//! chunks.
 //! Or open http://127.0.0.1:8698/. Chapter 3 of the book explains the format. Left out:
 //! heartbeats and a stop on a signal, because every byte is yours.
 
@@ -25,11 +26,11 @@ use tokio::{net::TcpListener, time::sleep};
 // ANCHOR: bounds
 /// Bytes of one stream.
 const MAX_BYTES: usize = 64 << 10;
-/// Streams kept, 16 MiB at most; the oldest makes room.
+/// How many streams are kept, 16 MiB at most; the oldest one makes room for a new one.
 const MAX_STREAMS: usize = 256;
-/// Characters of an id.
+/// Bytes of an id.
 const MAX_ID: usize = 64;
-/// Milliseconds between two chunks: with one byte in each, a stream lasts 18 hours.
+/// Milliseconds between two chunks. With one byte in each, a stream lasts 18 hours at most.
 const MAX_PACE: u64 = 1_000;
 // ANCHOR_END: bounds
 
@@ -58,30 +59,26 @@ pub fn router() -> Router {
     Router::new().get(page).push(one)
 }
 
+type Reply<T> = Result<T, StatusError>;
+
 #[handler]
 async fn page() -> Text<&'static str> {
     Text::Html(include_str!("index.html"))
 }
 
-/// By id, the oldest first.
+/// The streams with their ids, the oldest first.
 type Streams = Mutex<VecDeque<(String, Bytes)>>;
 
 // ANCHOR: keep
-/// A page of another origin cannot `PUT`: its browser asks first, and gets no permission.
+/// Keeps the bytes of a stream. A page of another origin cannot `PUT`: its browser asks
+/// first, and gets no permission.
 struct Keep(Arc<Streams>);
 
 #[handler]
 impl Keep {
-    async fn handle(&self, req: &mut Request) -> Result<StatusCode, StatusError> {
+    async fn handle(&self, req: &mut Request) -> Reply<StatusCode> {
         let id = req.param::<String>("id").unwrap_or_default();
-        // Read to its end, even if it is too long, or the client never sees the reason.
-        let (mut bytes, mut body) = (Vec::new(), req.take_body());
-        while let Some(frame) = body.next().await {
-            let frame = frame.map_err(|_| bad("the body broke off"))?;
-            if let (Ok(data), 0..=MAX_BYTES) = (frame.into_data(), bytes.len()) {
-                bytes.extend_from_slice(&data);
-            }
-        }
+        let bytes = read(req, MAX_BYTES).await?;
         if bytes.len() > MAX_BYTES {
             let why = format!("a stream has {MAX_BYTES} bytes at most");
             return Err(StatusError::payload_too_large().brief(why));
@@ -101,15 +98,12 @@ impl Keep {
 // ANCHOR_END: keep
 
 // ANCHOR: play
+/// Streams the bytes that were kept.
 struct Play(Arc<Streams>);
 
 #[handler]
 impl Play {
-    async fn handle(
-        &self,
-        req: &Request,
-        res: &mut Response,
-    ) -> Result<(), StatusError> {
+    async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
         let id = req.param::<String>("id").unwrap_or_default();
         let found = self.0.lock().iter().find(|(known, _)| *known == id).cloned();
         let none = || StatusError::not_found().brief("nothing was put here");
@@ -139,11 +133,28 @@ impl Play {
 }
 // ANCHOR_END: play
 
-/// A number in the query, or this one where there is none.
-fn number(req: &Request, name: &str, otherwise: u64) -> Result<u64, StatusError> {
-    let Some(text) = req.query::<String>(name) else { return Ok(otherwise) };
+/// Reads a number from the query, or returns `default` where there is none.
+fn number(req: &Request, name: &str, default: u64) -> Reply<u64> {
+    let Some(text) = req.query::<String>(name) else { return Ok(default) };
     text.parse().map_err(|_| bad(format!("`{name}` is not a number")))
 }
+
+// ANCHOR: read
+/// Reads all of a body, and keeps at most one byte more than `max`. A server that closes a
+/// connection with bytes unread resets it, and the client may never see the answer.
+async fn read(req: &mut Request, max: usize) -> Reply<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut body = req.take_body();
+    while let Some(frame) = body.next().await {
+        let frame = frame.map_err(|_| bad("the body broke off"))?;
+        if let Ok(mut data) = frame.into_data() {
+            data.truncate(max + 1 - bytes.len());
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes)
+}
+// ANCHOR_END: read
 
 fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)

@@ -1,4 +1,4 @@
-//! Chapter 9: clients that are no browser's EventSource, each with a stream that breaks.
+//! Clients of other makes, each with a stream that breaks: Python, Node, curl and `fetch`.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tests::{Browser, Program, root, serve, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-/// `faults`, in which this stream breaks after its first event, and then is good.
+/// Starts `faults`, with a stream that breaks after its first event, and then is good.
 async fn breaks_once() -> (Program, String) {
     let faults = Program::start("faults").await;
     let put = faults.request("PUT", "/streams/a").body("cut-between-events good");
@@ -19,7 +19,7 @@ async fn breaks_once() -> (Program, String) {
     (faults, url)
 }
 
-/// Runs a client until it has said this, and returns its lines about events.
+/// Runs a client until it has printed this line, and returns its lines about events.
 async fn lines_until(mut client: Command, last: &str) -> Vec<String> {
     let mut client =
         client.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -81,13 +81,13 @@ async fn script(res: &mut Response) {
     res.body(include_str!("../pages/read.js"));
 }
 
-#[allow(dead_code)] // what runs it by itself
+#[allow(dead_code)] // the test leaves out what the program needs to run by itself
 #[path = "../../examples/faults/main.rs"]
 mod faults;
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
-async fn fetch_reads_until_the_connection_ends_and_brings_what_it_is_told() {
+async fn fetch_reads_until_the_connection_ends_and_brings_the_id_it_is_given() {
     let files = StaticDir::new(root().join("theme"));
     let router = Router::new()
         .push(Router::with_path("read.js").get(script))
@@ -112,7 +112,7 @@ async fn fetch_reads_until_the_connection_ends_and_brings_what_it_is_told() {
     browser.eval(&read("")).await;
     browser.until("end == 'ended'").await;
     assert_eq!(browser.eval("heard.at(-1)").await, "event 1");
-    // What came last may be lost: an error does not wait until all has been read.
+    // The last event may be lost: an error does not wait until all bytes have been read.
     browser.eval(&read("1")).await;
     browser.until("end.includes('network error')").await;
     assert_eq!(browser.eval("heard.includes('event 1')").await, false);

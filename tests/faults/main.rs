@@ -1,23 +1,21 @@
-//! Chapter 4: what goes wrong with a stream, and what EventSource makes of each fault.
+//! Chapter 4: `faults` does to a stream what it is asked to, and EventSource does after each
+//! fault what the chapter says.
+
+mod eventsource;
+mod page;
+mod streams;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use salvo::http::HeaderValue;
-use salvo::prelude::*;
 use serde_json::{Value, json};
-use tests::{
-    Browser, Program, assert_recorded, assert_text_but_numbers, chunks, pause,
-    serve, until, within,
-};
+use tests::{Program, assert_text_but_numbers, chunks, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_stream::{StreamExt, once, pending};
 
-/// As in `examples/faults/main.rs`.
+use streams::{all, attempts, known, put, why};
+
+/// As in `examples/faults/`.
 const MAX_STREAMS: usize = 64;
 const MAX_ATTEMPTS: usize = 256;
 const MAX_SCRIPT: usize = 1_024;
@@ -31,11 +29,11 @@ const WATCH: Duration = Duration::from_millis(1500);
 /// How an answer ended.
 #[derive(Debug, PartialEq)]
 enum End {
-    /// As HTTP wants it: after its last chunk, or its last byte.
+    /// It ended as HTTP wants it: after its last chunk, or its last byte.
     Whole,
     /// The connection was closed before that.
     Cut,
-    /// It goes on.
+    /// It has not ended yet.
     Open,
 }
 use End::{Cut, Open, Whole};
@@ -55,7 +53,7 @@ impl Answer {
         Self { socket, bytes: Vec::new(), end: Open }
     }
 
-    /// Reads more. Says whether there was more.
+    /// Reads more, and returns whether there was more.
     async fn more(&mut self) -> bool {
         let read = self.socket.read_buf(&mut self.bytes).await;
         if read.is_ok_and(|count| count > 0) {
@@ -71,7 +69,7 @@ impl Answer {
         false
     }
 
-    /// Reads until this is there, or to the end.
+    /// Reads until this text has come, or to the end.
     async fn until(mut self, text: &str) -> Self {
         let read =
             async { while !self.text().contains(text) && self.more().await {} };
@@ -103,40 +101,6 @@ impl Answer {
         let (_, chunks) = self.text().split_once("\r\n\r\n").unwrap_or_default();
         chunks.split("\r\n").skip(1).step_by(2).collect()
     }
-}
-
-async fn put(faults: &Program, id: &str, script: &str) {
-    let request = faults.request("PUT", &format!("/streams/{id}"));
-    let answer = faults.send(request.body(script.to_string())).await;
-    assert!(answer.status().is_success(), "{script}: {}", answer.status());
-}
-
-async fn attempts(faults: &Program, id: &str) -> Vec<Value> {
-    let answer = faults.get(&format!("/streams/{id}/attempts")).await;
-    assert_eq!(answer.status(), 200);
-    let seen: Value = answer.json().await.unwrap();
-    seen["attempts"].as_array().unwrap().clone()
-}
-
-/// One member of each attempt.
-fn all<'a>(attempts: &'a [Value], member: &str) -> Vec<&'a Value> {
-    attempts.iter().map(|attempt| &attempt[member]).collect()
-}
-
-/// What an error answer says, as JSON.
-async fn why(faults: &Program, request: reqwest::RequestBuilder) -> (u16, String) {
-    let answer = faults.send(request.header("accept", "application/json")).await;
-    let status = answer.status().as_u16();
-    let body: Value = answer.json().await.unwrap();
-    (status, body["error"]["brief"].as_str().unwrap().to_string())
-}
-
-/// The faults that the program has, as it names them itself.
-async fn known(faults: &Program) -> Vec<String> {
-    let (status, reason) = why(faults, faults.request("GET", "/faults/none")).await;
-    assert_eq!(status, 404);
-    let names = reason.strip_prefix("the faults are: ").unwrap();
-    names.split(", ").map(str::to_string).collect()
 }
 
 #[tokio::test]
@@ -226,7 +190,7 @@ async fn a_stalled_stream_says_nothing_more_and_a_drip_is_slow() {
 }
 
 #[tokio::test]
-async fn the_endless_line_ends() {
+async fn the_endless_line_ends_after_half_a_mebibyte() {
     let faults = Program::start("faults").await;
     let line = Answer::to(&faults, "/faults/endless-line").await.whole().await;
     assert_eq!(line.end, Cut);
@@ -254,7 +218,7 @@ async fn a_script_says_what_each_attempt_gets() {
     assert_eq!(first.body(), format!("event: attempt\n{seen}\n\n{event}"));
     let back = faults.request("GET", "/streams/mine").header("last-event-id", "1");
     assert_eq!(faults.send(back).await.status(), 502);
-    // The last one holds from now on, and the ids go on.
+    // The last fault is for all attempts from now on, and the ids go on.
     for (n, path, header) in [
         (3, "/streams/mine?lastEventId=7", None),
         (4, "/streams/mine?lastEventId=2", Some("7")),
@@ -297,15 +261,14 @@ async fn a_redirect_leads_to_a_good_stream_and_counts_as_an_attempt() {
 }
 
 #[tokio::test]
-async fn ids_that_are_none_of_ours_begin_at_the_beginning() {
+async fn a_client_with_a_foreign_id_gets_the_events_from_the_first_one() {
     let faults = Program::start("faults").await;
     put(&faults, "mine", "cut-between-events").await;
     let long = "9".repeat(MAX_TEXT + 1);
     for id in ["abc", "-1", "", "4294967296", "\u{e8}", &long] {
         let request =
             faults.request("GET", "/streams/mine").header("last-event-id", id);
-        let body = faults.send(request).await;
-        let mut body = body;
+        let mut body = faults.send(request).await;
         let first = within("a chunk", body.chunk()).await.unwrap().unwrap();
         assert!(!str::from_utf8(&first).unwrap().contains("id: "), "{id}");
         let second = within("a chunk", body.chunk()).await.unwrap().unwrap();
@@ -328,12 +291,12 @@ async fn another_script_ends_the_connections_that_are_open() {
     let silent = silent.whole().await;
     assert_eq!((silent.text(), &silent.end), ("", &Cut));
     assert_eq!(faults.get("/streams/mine").await.status(), 502);
-    // What was seen before is not forgotten.
+    // The attempts before are not forgotten.
     assert_eq!(all(&attempts(&faults, "mine").await, "attempt"), [1, 2, 3]);
 }
 
 #[tokio::test]
-async fn what_a_client_can_make_grow_has_a_bound() {
+async fn streams_attempts_and_scripts_have_a_greatest_number_and_size() {
     let faults = Program::start("faults").await;
     put(&faults, "first", "204").await;
     for _ in 0..=MAX_ATTEMPTS {
@@ -351,7 +314,7 @@ async fn what_a_client_can_make_grow_has_a_bound() {
     for n in 1..MAX_STREAMS {
         put(&faults, &n.to_string(), "204").await;
     }
-    put(&faults, "first", "good").await; // known already: nobody has to make room
+    put(&faults, "first", "good").await; // known already, so nothing has to make room
     assert_eq!(attempts(&faults, "first").await.len(), MAX_ATTEMPTS);
     assert_eq!(open.whole().await.end, Whole);
     let open = Answer::to(&faults, "/streams/first").await.until("event 1").await;
@@ -366,7 +329,7 @@ async fn what_a_client_can_make_grow_has_a_bound() {
 }
 
 #[tokio::test]
-async fn whoever_is_refused_learns_why() {
+async fn a_refused_request_gets_the_reason() {
     let faults = Program::start("faults").await;
     let long = format!("/streams/{}", "i".repeat(MAX_TEXT + 1));
     let big = vec![b' '; MAX_SCRIPT + 1];
@@ -388,346 +351,11 @@ async fn whoever_is_refused_learns_why() {
         (put("/streams/a").body(vec![0xff]), 400, "the script is not UTF-8"),
         (put("/streams/a").body("good bad"), 400, "the faults are: good, refuse,"),
         (put(&long).body("good"), 400, "the id has more than 64 bytes"),
-        (faults.request("GET", "/streams/a"), 404, "nothing was put here"),
         (faults.request("GET", "/streams/a/attempts"), 404, "nothing was put here"),
-        (faults.request("GET", "/faults/bad"), 404, "the faults are: good, refuse,"),
         (faults.request("GET", "/faults/502"), 502, "you asked for this"),
     ] {
         let (code, brief) = why(&faults, request).await;
         assert_eq!(code, status, "{brief}");
         assert!(brief.starts_with(reason), "{brief}");
     }
-    let answer = faults.send(faults.request("POST", "/streams/a")).await;
-    assert_eq!(answer.status(), 405);
-    assert_eq!(faults.get("/").await.status(), 200);
-}
-
-#[tokio::test]
-async fn a_bad_address_is_one_clear_line() {
-    let faults = Program::start("faults").await;
-    faults.assert_bad_addresses_are_one_clear_line("faults");
-}
-
-/// Follows EventSources in the page: `follow(id, attempts)` notes what one does, until it
-/// has seen this attempt or nothing happens any more, and closes it.
-const FOLLOW: &str = r#"(window.followed = {}, window.follow = (id, attempts) => {
-    const begin = performance.now();
-    const marks = [];
-    const found = followed[id] = { marks, over: false };
-    const source = new EventSource(`/streams/${id}`);
-    let last = begin;
-    const mark = (what) => {
-        last = performance.now();
-        marks.push({ ms: last - begin, what, state: source.readyState });
-    };
-    mark('new');
-    source.onopen = () => mark('open');
-    source.onerror = () => mark('error');
-    source.onmessage = (event) => { found.id = event.lastEventId; };
-    source.addEventListener('attempt', (event) => {
-        found.over ||= JSON.parse(event.data).attempt === attempts;
-    });
-    const watch = setInterval(() => {
-        // One that has lost its stream may come back late; the others stay as they are.
-        const back = marks.at(-1).what === 'error' && source.readyState === 0;
-        found.over ||= performance.now() - last > (back ? 14_000 : 4_500);
-        if (!found.over) return;
-        clearInterval(watch);
-        mark('over');
-        source.close();
-    }, 50);
-}, 0)"#;
-
-const STATES: [&str; 3] = ["CONNECTING", "OPEN", "CLOSED"];
-
-/// What an EventSource did from its attempt number `from` on, and at which attempt that
-/// the server saw it came back, in words.
-fn in_words(found: &Value, from: usize, back: Option<&Value>) -> String {
-    let marks = found["marks"].as_array().unwrap();
-    let is_error = |mark: &&Value| mark["what"] == "error";
-    // The first attempt begins with `new`, each other one where an error left it.
-    let errors = marks.iter().enumerate().filter(|(_, mark)| is_error(mark));
-    let mut starts = [0].into_iter().chain(errors.map(|(n, _)| n));
-    let start = starts.nth(from - 1).unwrap();
-    let mut path = Vec::new();
-    for (n, mark) in marks.iter().enumerate().skip(start) {
-        let state = STATES[mark["state"].as_u64().unwrap() as usize];
-        if is_error(&mark) && n > start {
-            path.extend(["error", state]);
-            break;
-        }
-        if path.last() != Some(&state) {
-            path.push(state);
-        }
-    }
-    let path = path.join(", ");
-    let Some(end) = (start + 1..marks.len()).find(|n| is_error(&&marks[*n])) else {
-        return path;
-    };
-    let ms = |n: usize| marks[n]["ms"].as_f64().unwrap();
-    let Some(back) = back else {
-        let closed = path.ends_with("CLOSED");
-        return if closed { path } else { format!("{path}; not back in 14 s") };
-    };
-    let delay = match ms(end + 1) - ms(end) {
-        0.0..1_500.0 => "at once",
-        2_500.0..8_000.0 => "after 3 s",
-        9_500.0..14_000.0 => "after 10 s",
-        other => panic!("{other} ms are no delay that anybody has asked for"),
-    };
-    let id = match back["lastEventId"].as_str() {
-        Some(id) => format!("with ID {id}"),
-        None => "without an ID".into(),
-    };
-    let moved = if back["moved"] == true { ", to the new URL" } else { "" };
-    format!("{path}; back {delay} {id}{moved}")
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn what_eventsource_makes_of_each_fault() {
-    let faults = Program::start("faults").await;
-    let names = known(&faults).await;
-    let browser = Browser::start().await;
-    browser.open(&format!("{}/faults/404", faults.url)).await;
-    browser.eval(FOLLOW).await;
-    let mut scenarios = Vec::new();
-    for name in &names {
-        // A redirect leads to another attempt, which no error precedes.
-        let more = if name.starts_with('3') { " cut-between-events" } else { "" };
-        scenarios.push((1, format!("{name}{more} good")));
-        scenarios.push((2, format!("cut-between-events {name}{more} good")));
-    }
-    let mut cells = Vec::new();
-    // A browser has six connections to a server.
-    for six in scenarios.chunks(6) {
-        for (_, script) in six {
-            let id = script.replace(' ', ".");
-            put(&faults, &id, script).await;
-            let last = script.split(' ').count();
-            browser.eval(&format!("follow('{id}', {last})")).await;
-        }
-        for (from, script) in six {
-            let id = script.replace(' ', ".");
-            browser.until(&format!("followed['{id}'].over")).await;
-            let found = browser.eval(&format!("followed['{id}']")).await;
-            let seen = attempts(&faults, &id).await;
-            // The browser has asked for nothing that EventSource does not know of.
-            let script: Vec<_> = script.split(' ').collect();
-            assert_eq!(all(&seen, "fault"), script[..seen.len()], "{found}");
-            for accept in all(&seen, "accept") {
-                assert_eq!(accept, "text/event-stream");
-            }
-            let back = (seen.len() == script.len()).then(|| seen.last().unwrap());
-            cells.push(in_words(&found, *from, back));
-        }
-    }
-    // A table in Markdown, which chapter 4 includes.
-    let row = |name: &str, first: &str, again: &str| {
-        format!("| {name} | {first} | {again} |\n")
-    };
-    let mut table = row("fault", "on the first connection", "on a reconnect");
-    table += &*row("---", "---", "---");
-    for (name, cells) in names.iter().zip(cells.chunks(2)) {
-        table += &*row(&format!("`{name}`"), &cells[0], &cells[1]);
-    }
-    assert_recorded("faults/recorded/states.md", &table);
-}
-
-/// A stream of the wrong type that begins with so many bytes, and stays open.
-#[handler]
-async fn plain_text(req: &Request, res: &mut Response) {
-    let count = req.query("bytes").unwrap_or_default();
-    let kind = HeaderValue::from_static("text/plain");
-    res.headers_mut().insert("content-type", kind);
-    if req.query::<bool>("nosniff") == Some(true) {
-        let never = HeaderValue::from_static("nosniff");
-        res.headers_mut().insert("x-content-type-options", never);
-    }
-    let first = once(Ok::<_, Infallible>(":".repeat(count)));
-    res.stream(first.chain(pending()));
-}
-
-/// Chromium looks into what says that it is plain text before anybody may see it.
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn the_wrong_type_closes_an_open_stream_when_a_kibibyte_of_it_is_there() {
-    let router =
-        Router::new().get(empty).push(Router::with_path("plain").get(plain_text));
-    let browser = Browser::start().await;
-    browser.open(&serve(router).await).await;
-    let state = |query: &str| {
-        format!(
-            "((window.sources ??= {{}})['{query}'] \
-             ??= new EventSource('/plain?{query}')).readyState"
-        )
-    };
-    browser.until(&format!("{} == 2", state("bytes=1024"))).await;
-    browser.until(&format!("{} == 2", state("bytes=100&nosniff=true"))).await;
-    browser.never(&format!("{} != 0", state("bytes=1023")), WATCH).await;
-}
-
-#[handler]
-async fn empty() -> Text<&'static str> {
-    Text::Html("<!doctype html><title>empty</title>")
-}
-
-/// Closes the connection without an answer, and counts how often.
-struct Refuse(Arc<AtomicUsize>);
-
-#[handler]
-impl Refuse {
-    async fn handle(&self, res: &mut Response) {
-        self.0.fetch_add(1, Relaxed);
-        res.stream(once(Err::<String, _>(std::io::Error::other("refused"))));
-    }
-}
-
-/// Why each answer of `faults` closes its connection.
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn on_a_kept_connection_chromium_asks_again_by_itself() {
-    let asked = Arc::<AtomicUsize>::default();
-    let refuse = Router::with_path("refuse").get(Refuse(asked.clone()));
-    let router = Router::new().get(empty).push(refuse);
-    let browser = Browser::start().await;
-    browser.open(&serve(router).await).await;
-    // The connection that brought the page is kept, and the stream is asked for on it.
-    browser
-        .eval(
-            "(window.errors = 0, window.source = new EventSource('/refuse'), \
-             source.onerror = () => { errors += 1; source.close(); }, 0)",
-        )
-        .await;
-    browser.until("errors == 1").await;
-    // One error, but the server was asked once for each connection that was kept, too.
-    assert!(asked.load(Relaxed) > 1, "{}", asked.load(Relaxed));
-}
-
-const PAGE_IS_OPEN: &str = "document.querySelector('#state').textContent == 'OPEN'";
-
-/// The page of the program, whose own stream is closed.
-async fn page(faults: &Program) -> Browser {
-    let browser = Browser::start().await;
-    browser.open(&format!("{}/", faults.url)).await;
-    browser.until(PAGE_IS_OPEN).await;
-    browser.eval("document.querySelector('#close').click()").await;
-    browser.eval("(window.got = [])").await;
-    browser
-}
-
-/// Follows a stream with the wrapper of the page.
-const RECOVER: &str = "(window.wrapped = recover('streams/wrapped', ['message', 'attempt'],\
-     (event) => got.push(event.type === 'message' ? event.lastEventId : event.type))) && null";
-const IDS: &str = "got.filter((one) => Number(one))";
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn the_wrapper_recovers_and_loses_and_repeats_nothing() {
-    let faults = Program::start("faults").await;
-    let browser = page(&faults).await;
-    let script = "cut-between-events 502 500 cut-mid-event 502 good";
-    put(&faults, "wrapped", script).await;
-    browser.eval(RECOVER).await;
-    browser.until(&format!("{IDS}.length >= 4")).await;
-    let ids = browser.eval(IDS).await;
-    let ids: Vec<_> = ids.as_array().unwrap().iter().collect();
-    let counted = (1..=ids.len()).map(|id| json!(id.to_string()));
-    assert_eq!(ids, counted.collect::<Vec<_>>().iter().collect::<Vec<_>>());
-    // EventSource saw the first 502, a look the 500; the wrapper's new EventSource got
-    // `cut-mid-event`, came back by itself, saw the other 502; a look got a good stream.
-    let seen = attempts(&faults, "wrapped").await;
-    let own: Vec<_> =
-        seen.iter().map(|one| one["accept"] == "text/event-stream").collect();
-    assert_eq!(own, [true, true, false, true, true, false, true]);
-    let brought: Vec<_> = seen
-        .iter()
-        .map(|one| one["lastEventId"].as_str().unwrap_or("none"))
-        .collect();
-    assert_eq!(brought, ["none", "1", "none", "1", "2", "none", "2"]);
-    browser.eval("wrapped.close()").await;
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn the_wrapper_gives_up_where_there_is_nothing_to_hope_for() {
-    let faults = Program::start("faults").await;
-    let browser = page(&faults).await;
-    for fault in ["204", "401", "404", "wrong-type", "latin1"] {
-        put(&faults, "wrapped", fault).await;
-        let before = attempts(&faults, "wrapped").await.len();
-        browser.eval(RECOVER).await;
-        let seen = async || attempts(&faults, "wrapped").await.len() - before;
-        until("an attempt and a look", async || seen().await == 2).await;
-        // It would try again within 1.5 s.
-        pause(2 * WATCH).await;
-        assert_eq!(seen().await, 2, "{fault}");
-        assert_eq!(browser.eval("wrapped.readyState").await, 2);
-    }
-    // Closed while it waits, it does not come back, either.
-    put(&faults, "wrapped", "502").await;
-    let before = attempts(&faults, "wrapped").await.len();
-    browser.eval(RECOVER).await;
-    let seen = async || attempts(&faults, "wrapped").await.len() - before;
-    until("an attempt", async || seen().await > 0).await;
-    browser.eval("wrapped.close()").await;
-    pause(2 * WATCH).await;
-    assert!(seen().await <= 2);
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn the_page_shows_six_streams_open_and_the_seventh_waiting() {
-    let faults = Program::start("faults").await;
-    let browser = page(&faults).await;
-    browser.eval("document.querySelector('#open-seven').click()").await;
-    let note = "document.querySelector('#seven-note').textContent";
-    browser.until(&format!("{note} == '6 open, 1 waiting.'")).await;
-    browser.never(&format!("{note} != '6 open, 1 waiting.'"), WATCH).await;
-    let close_one = "[...document.querySelectorAll('#seven li')]\
-         .find((line) => line.textContent.includes('OPEN')).querySelector('button').click()";
-    browser.eval(close_one).await;
-    browser.until(&format!("{note} == '6 open, 0 waiting.'")).await;
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn the_page_draws_what_happens_and_says_it_in_words() {
-    let faults = Program::start("faults").await;
-    let browser = Browser::start().await;
-    browser.resize(320, 700).await;
-    browser.open(&format!("{}/", faults.url)).await;
-    browser.until(PAGE_IS_OPEN).await;
-    let names = "[...document.querySelectorAll('#faults button')].map((it) => it.textContent)";
-    assert_eq!(browser.eval(names).await, json!(known(&faults).await));
-    let choose = |name: &str| {
-        format!(
-            "[...document.querySelectorAll('#faults button')]\
-             .find((it) => it.textContent === '{name}').click()"
-        )
-    };
-    let says = |text: &str| {
-        format!("document.querySelector('#log').textContent.includes('{text}')")
-    };
-    let shows = |text: &str| {
-        format!("document.querySelector('#line').textContent.includes('{text}')")
-    };
-    browser.until(&says("event 1")).await;
-    browser.eval(&choose("502")).await;
-    browser.until(&says("readyState is CONNECTING")).await;
-    let state = "document.querySelector('#state').textContent";
-    browser.until(&format!("{state} == 'CLOSED'")).await;
-    browser.until(&says("the server sees attempt 2: 502, Last-Event-ID ")).await;
-    browser.until(&shows("2 502 ←")).await;
-    browser.until(&shows("CLOSED")).await;
-    let pressed = "document.querySelector('[aria-pressed=true]').textContent";
-    assert_eq!(browser.eval(pressed).await, "502");
-
-    browser.eval(&choose("good")).await;
-    browser.until(&format!("{pressed} == 'good'")).await;
-    browser.eval("document.querySelector('#new').click()").await;
-    browser.until(PAGE_IS_OPEN).await;
-    browser.until(&says("the server sees attempt 3: good")).await;
-    let wide = "document.documentElement.scrollWidth - innerWidth";
-    assert_eq!(browser.eval(wide).await, 0);
 }

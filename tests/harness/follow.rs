@@ -311,7 +311,7 @@ impl Reading {
         let mut events = self.parser.feed(bytes);
         while let Some(event) = events.next().expect("no event is too large") {
             found.push(Event {
-                event: event.kind.to_string(),
+                event: event.event_type.to_string(),
                 data: event.data.into_owned(),
                 id: event.last_event_id.to_string(),
                 retry: None,

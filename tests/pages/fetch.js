@@ -1,5 +1,6 @@
 // ANCHOR: fetch
-/** Asks, and hands each token on. Resolves at the end, rejects if the answer broke off. */
+/** Sends a prompt, and hands each token on. Resolves at the end of the answer, and rejects
+    if the answer broke off. */
 async function ask(prompt, onToken) {
   const response = await fetch('v1/chat/completions', {
     method: 'POST',

@@ -1,7 +1,7 @@
 // ANCHOR: read
 import { createParser } from './eventsource-parser.js';
 
-/** Reads one stream to its end. Rejects where the connection is lost. */
+/** Reads one stream to its end. Rejects if the connection is lost. */
 export async function read(url, onEvent, lastEventId = '') {
   const response = await fetch(url, {
     headers: { accept: 'text/event-stream', ...lastEventId && { 'last-event-id': lastEventId } },

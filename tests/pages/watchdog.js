@@ -1,8 +1,12 @@
 // ANCHOR: watchdog
-/** Closes and reopens a stream in which nothing has happened for so long. A comment is no
-    event, so the server sends its heartbeat as an event: `event: heartbeat`. */
+/** Closes and reopens a stream in which nothing has happened for `silence` milliseconds. A
+    page sees no comments, so the server sends its heartbeat as an event:
+    `event: heartbeat`. */
 function watched(url, types, handle, silence) {
-  let source, timer, seen, last = '';
+  let source;
+  let timer;
+  let seen;
+  let last = '';
   const end = new AbortController();
   const sign = () => {
     seen = Date.now();
@@ -21,7 +25,7 @@ function watched(url, types, handle, silence) {
     }
     sign();
   }
-  // A phone that wakes up has slept through its timers, too.
+  // The timers of a phone sleep with it, so look at the clock when it wakes up.
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden && Date.now() - seen > silence) open();
   }, { signal: end.signal });

@@ -1,8 +1,8 @@
 // ANCHOR: client
 import { EventSource } from 'eventsource';
 
-// As in the browser: it parses, comes back, and brings the last event ID along. And it
-// can send headers of yours.
+// It works as in the browser: it parses, comes back, and brings the last event ID along. It
+// can send your own headers, too.
 const source = new EventSource(process.argv[2], {
   fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, 'X-Reader': 'ann' } }),
 });

@@ -1,4 +1,4 @@
-// What the official Node SDK gets from a model: one line of JSON.
+// Prints what the official Node SDK gets from a model, as one line of JSON.
 //
 //     cd target/sdk/node
 //     OPENAI_BASE_URL=http://127.0.0.1:8698/v1 OPENAI_API_KEY=none \
@@ -47,7 +47,7 @@ for await (const chunk of await completions.create({
   stream.usage = chunk.usage ?? stream.usage;
 }
 
-// The SDK's own way of putting the pieces together.
+// Let the SDK put the pieces together in its own way.
 const runner = completions.stream({ model, messages, max_completion_tokens });
 const [choice] = (await runner.finalChatCompletion()).choices;
 const pieces = { content: choice.message.content, finish_reason: choice.finish_reason };

@@ -1,4 +1,4 @@
-"""What the official Python SDK gets from a model: one line of JSON.
+"""Prints what the official Python SDK gets from a model, as one line of JSON.
 
     OPENAI_BASE_URL=http://127.0.0.1:8698/v1 OPENAI_API_KEY=none \\
         target/sdk/python/bin/python tests/sdk/sdk.py "What is a heartbeat?" 40
@@ -19,7 +19,8 @@ def stay_on_this_machine(event, arguments):
 
 sys.addaudithook(stay_on_this_machine)
 
-prompt, most = sys.argv[1], int(sys.argv[2])
+prompt = sys.argv[1]
+most = int(sys.argv[2])
 messages = [{"role": "user", "content": prompt}]
 client = openai.OpenAI()
 completions = client.chat.completions
@@ -50,7 +51,7 @@ for chunk in completions.create(
     if chunk.usage:
         stream["usage"] = chunk.usage.to_dict()
 
-# The SDK's own way of putting the pieces together.
+# Let the SDK put the pieces together in its own way.
 with completions.stream(
     model=model, messages=messages, max_completion_tokens=most
 ) as events:

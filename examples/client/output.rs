@@ -1,0 +1,110 @@
+//! The output of `client`: events on stdout, remarks on stderr, and nothing in either that
+//! could take over the terminal of the person who reads it.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+
+use super::parser::Event;
+
+/// Prints events to stdout.
+pub struct Output {
+    to: BufWriter<io::Stdout>,
+    json: bool,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Self { to: BufWriter::new(io::stdout()), json }
+    }
+
+    pub fn event(&mut self, event: &Event) -> io::Result<()> {
+        let Event { event_type, data, last_event_id } = event;
+        let to = &mut self.to;
+        if self.json {
+            return writeln!(
+                to,
+                r#"{{"type":{},"data":{},"lastEventId":{}}}"#,
+                Json(event_type),
+                Json(data),
+                Json(last_event_id),
+            );
+        }
+        write!(to, "{}", Plain(event_type))?;
+        if !last_event_id.is_empty() {
+            write!(to, " (id {})", Plain(last_event_id))?;
+        }
+        let mut before = ": ";
+        for line in data.split('\n') {
+            write!(to, "{before}{}", Plain(line))?;
+            before = "\n    ";
+        }
+        writeln!(to)
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Whether a character can take over a terminal, or show a text in another order than it is
+/// written: control characters and marks of direction can.
+fn is_unsafe_on_a_terminal(letter: char) -> bool {
+    letter.is_control() && letter != '\t'
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Text that is safe for a terminal.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        escape(f, self.0, is_unsafe_on_a_terminal, |f, letter| {
+            write!(f, "{}", letter.escape_unicode())
+        })
+    }
+}
+
+/// A string of JSON, which is safe for a terminal, too.
+struct Json<'a>(&'a str);
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let special = |letter| {
+            matches!(letter, '"' | '\\' | '\t') || is_unsafe_on_a_terminal(letter)
+        };
+        f.write_str("\"")?;
+        escape(f, self.0, special, |f, letter| match letter {
+            '"' | '\\' => write!(f, "\\{letter}"),
+            '\n' => f.write_str("\\n"),
+            '\t' => f.write_str("\\t"),
+            // No other character that is unsafe needs more than four digits.
+            letter => write!(f, "\\u{:04x}", u32::from(letter)),
+        })?;
+        f.write_str("\"")
+    }
+}
+
+/// Writes a text in which `write` takes care of each special character.
+fn escape(
+    f: &mut fmt::Formatter,
+    mut text: &str,
+    special: impl Fn(char) -> bool,
+    write: impl Fn(&mut fmt::Formatter, char) -> fmt::Result,
+) -> fmt::Result {
+    while let Some(at) = text.find(&special) {
+        let (plain, rest) = text.split_at(at);
+        f.write_str(plain)?;
+        let mut letters = rest.chars();
+        letters.next().map_or(Ok(()), |letter| write(f, letter))?;
+        text = letters.as_str();
+    }
+    f.write_str(text)
+}
+
+/// Tells the person at the terminal something, if there is one.
+pub fn say(text: &str) {
+    drop(writeln!(io::stderr(), "client: {}", Plain(text)));
+}

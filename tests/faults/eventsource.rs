@@ -1,0 +1,215 @@
+//! Chromium's EventSource, after each fault.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use salvo::http::HeaderValue;
+use salvo::prelude::*;
+use serde_json::Value;
+use tests::{Browser, Program, assert_recorded, serve};
+use tokio_stream::{StreamExt, once, pending};
+
+use crate::streams::{all, attempts, known, put};
+
+/// How long a stream that must stay as it is is watched.
+const WATCH: Duration = Duration::from_millis(1500);
+
+/// Follows EventSources in the page: `follow(id, attempts)` notes what one does until it has
+/// seen this attempt, or until nothing happens any more, and then closes it.
+const FOLLOW: &str = r#"(window.followed = {}, window.follow = (id, attempts) => {
+    const begin = performance.now();
+    const marks = [];
+    const found = followed[id] = { marks, over: false };
+    const source = new EventSource(`/streams/${id}`);
+    let last = begin;
+    const mark = (what) => {
+        last = performance.now();
+        marks.push({ ms: last - begin, what, state: source.readyState });
+    };
+    mark('new');
+    source.onopen = () => mark('open');
+    source.onerror = () => mark('error');
+    source.onmessage = (event) => { found.id = event.lastEventId; };
+    source.addEventListener('attempt', (event) => {
+        found.over ||= JSON.parse(event.data).attempt === attempts;
+    });
+    const watch = setInterval(() => {
+        // An EventSource that has lost its stream may come back late; the others stay as
+        // they are.
+        const back = marks.at(-1).what === 'error' && source.readyState === 0;
+        found.over ||= performance.now() - last > (back ? 14_000 : 4_500);
+        if (!found.over) return;
+        clearInterval(watch);
+        mark('over');
+        source.close();
+    }, 50);
+}, 0)"#;
+
+const STATES: [&str; 3] = ["CONNECTING", "OPEN", "CLOSED"];
+
+/// Says in words how an EventSource fared from its attempt number `from` on. `back` is the
+/// attempt with which the server saw it come back, if it did.
+fn in_words(found: &Value, from: usize, back: Option<&Value>) -> String {
+    let marks = found["marks"].as_array().unwrap();
+    let is_error = |mark: &&Value| mark["what"] == "error";
+    // The first attempt begins with `new`, each other one at the error of the one before.
+    let errors = marks.iter().enumerate().filter(|(_, mark)| is_error(mark));
+    let mut starts = [0].into_iter().chain(errors.map(|(n, _)| n));
+    let start = starts.nth(from - 1).unwrap();
+    let mut path = Vec::new();
+    for (n, mark) in marks.iter().enumerate().skip(start) {
+        let state = STATES[mark["state"].as_u64().unwrap() as usize];
+        if is_error(&mark) && n > start {
+            path.extend(["error", state]);
+            break;
+        }
+        if path.last() != Some(&state) {
+            path.push(state);
+        }
+    }
+    let path = path.join(", ");
+    let Some(end) = (start + 1..marks.len()).find(|n| is_error(&&marks[*n])) else {
+        return path;
+    };
+    let ms = |n: usize| marks[n]["ms"].as_f64().unwrap();
+    let Some(back) = back else {
+        let closed = path.ends_with("CLOSED");
+        return if closed { path } else { format!("{path}; not back in 14 s") };
+    };
+    let delay = match ms(end + 1) - ms(end) {
+        0.0..1_500.0 => "at once",
+        2_500.0..8_000.0 => "after 3 s",
+        9_500.0..14_000.0 => "after 10 s",
+        other => panic!("{other} ms are no delay that anybody has asked for"),
+    };
+    let id = match back["lastEventId"].as_str() {
+        Some(id) => format!("with ID {id}"),
+        None => "without an ID".into(),
+    };
+    let moved = if back["moved"] == true { ", to the new URL" } else { "" };
+    format!("{path}; back {delay} {id}{moved}")
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn eventsource_does_after_each_fault_what_the_table_says() {
+    let faults = Program::start("faults").await;
+    let names = known(&faults).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/faults/404", faults.url)).await;
+    browser.eval(FOLLOW).await;
+    let mut scenarios = Vec::new();
+    for name in &names {
+        // A redirect leads to another attempt, which no error precedes.
+        let more = if name.starts_with('3') { " cut-between-events" } else { "" };
+        scenarios.push((1, format!("{name}{more} good")));
+        scenarios.push((2, format!("cut-between-events {name}{more} good")));
+    }
+    let mut cells = Vec::new();
+    // A browser has six connections to a server.
+    for six in scenarios.chunks(6) {
+        for (_, script) in six {
+            let id = script.replace(' ', ".");
+            put(&faults, &id, script).await;
+            let last = script.split(' ').count();
+            browser.eval(&format!("follow('{id}', {last})")).await;
+        }
+        for (from, script) in six {
+            let id = script.replace(' ', ".");
+            browser.until(&format!("followed['{id}'].over")).await;
+            let found = browser.eval(&format!("followed['{id}']")).await;
+            let seen = attempts(&faults, &id).await;
+            // The browser has asked for nothing that EventSource knows nothing of.
+            let script: Vec<_> = script.split(' ').collect();
+            assert_eq!(all(&seen, "fault"), script[..seen.len()], "{found}");
+            for accept in all(&seen, "accept") {
+                assert_eq!(accept, "text/event-stream");
+            }
+            let back = (seen.len() == script.len()).then(|| seen.last().unwrap());
+            cells.push(in_words(&found, *from, back));
+        }
+    }
+    // A table in Markdown, which chapter 4 includes.
+    let row = |name: &str, first: &str, again: &str| {
+        format!("| {name} | {first} | {again} |\n")
+    };
+    let mut table = row("fault", "on the first connection", "on a reconnect");
+    table += &*row("---", "---", "---");
+    for (name, cells) in names.iter().zip(cells.chunks(2)) {
+        table += &*row(&format!("`{name}`"), &cells[0], &cells[1]);
+    }
+    assert_recorded("faults/recorded/states.md", &table);
+}
+
+#[handler]
+async fn empty() -> Text<&'static str> {
+    Text::Html("<!doctype html><title>empty</title>")
+}
+
+/// A stream of the wrong type that begins with so many bytes, and stays open.
+#[handler]
+async fn plain_text(req: &Request, res: &mut Response) {
+    let count = req.query("bytes").unwrap_or_default();
+    let kind = HeaderValue::from_static("text/plain");
+    res.headers_mut().insert("content-type", kind);
+    if req.query::<bool>("nosniff") == Some(true) {
+        let never = HeaderValue::from_static("nosniff");
+        res.headers_mut().insert("x-content-type-options", never);
+    }
+    let first = once(Ok::<_, Infallible>(":".repeat(count)));
+    res.stream(first.chain(pending()));
+}
+
+/// Chromium looks into a body that says it is plain text before it shows it to anybody.
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn chromium_notices_a_wrong_type_after_a_kibibyte_of_a_stream_that_stays_open()
+{
+    let router =
+        Router::new().get(empty).push(Router::with_path("plain").get(plain_text));
+    let browser = Browser::start().await;
+    browser.open(&serve(router).await).await;
+    let state = |query: &str| {
+        format!(
+            "((window.sources ??= {{}})['{query}'] \
+             ??= new EventSource('/plain?{query}')).readyState"
+        )
+    };
+    browser.until(&format!("{} == 2", state("bytes=1024"))).await;
+    browser.until(&format!("{} == 2", state("bytes=100&nosniff=true"))).await;
+    browser.never(&format!("{} != 0", state("bytes=1023")), WATCH).await;
+}
+
+/// Closes the connection without an answer, and counts how often.
+struct Refuse(Arc<AtomicUsize>);
+
+#[handler]
+impl Refuse {
+    async fn handle(&self, res: &mut Response) {
+        self.0.fetch_add(1, Relaxed);
+        res.stream(once(Err::<String, _>(std::io::Error::other("refused"))));
+    }
+}
+
+/// This is the reason why each answer of `faults` closes its connection.
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn on_a_kept_connection_chromium_repeats_a_request_without_an_answer() {
+    let asked = Arc::<AtomicUsize>::default();
+    let refuse = Router::with_path("refuse").get(Refuse(asked.clone()));
+    let router = Router::new().get(empty).push(refuse);
+    let browser = Browser::start().await;
+    browser.open(&serve(router).await).await;
+    // The connection that brought the page is kept, and the stream is asked for on it.
+    browser
+        .eval(
+            "(window.errors = 0, window.source = new EventSource('/refuse'), \
+             source.onerror = () => { errors += 1; source.close(); }, 0)",
+        )
+        .await;
+    browser.until("errors == 1").await;
+    // One error, but the server was asked once for each connection that was kept, too.
+    assert!(asked.load(Relaxed) > 1, "{}", asked.load(Relaxed));
+}
