@@ -44,7 +44,6 @@ const MAX_REQUEST: usize = 8 * MAX_PROMPT;
 const STOP: Duration = Duration::from_secs(3);
 // ANCHOR_END: bounds
 
-// ANCHOR: main
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
@@ -95,7 +94,6 @@ async fn stop_signal() -> io::Result<()> {
     let mut stop = signal::windows::ctrl_shutdown()?;
     tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
 }
-// ANCHOR_END: main
 
 // ANCHOR: router
 pub fn router(upstream: Upstream, stop: CancellationToken) -> Router {

@@ -1,4 +1,4 @@
-//! From bytes to events, by sections 9.2.5 and 9.2.6 of the HTML standard,
+//! A parser that turns bytes into events, by sections 9.2.5 and 9.2.6 of the HTML standard,
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. It knows nothing of
 //! HTTP, allocates nothing for an event, and looks at each byte a fixed number of times,
 //! however the bytes are cut.
@@ -11,53 +11,55 @@ use std::time::Duration;
 
 use memchr::{memchr, memchr2};
 
-/// One leading byte order mark is no part of the stream (9.2.6).
+/// A byte order mark at the start of a stream is not part of its first line (9.2.6).
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
 // ANCHOR: types
-/// What EventSource would hand to the page.
+/// An event as EventSource would hand it to the page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The event type: `message` where the stream gives none.
-    pub kind: &'a str,
+    pub event_type: &'a str,
     pub data: Cow<'a, str>,
-    /// Of this event or an earlier one; empty where there was none.
+    /// The ID of this event or of an earlier one; empty where there was none.
     pub last_event_id: &'a str,
 }
 
-/// An event has more bytes than [`Parser::new`] allows.
+/// The error for an event that has more bytes than [`Parser::new`] allows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// What is kept between two pieces of a stream.
+/// The state between two pieces of a stream.
 #[derive(Debug)]
 pub struct Parser {
     max_event: usize,
-    /// Bytes of the current event so far.
+    /// Bytes of the current event that have arrived so far.
     size: usize,
     /// The start of a line that has not ended yet.
     line: Vec<u8>,
-    /// That line is the first one of the stream.
+    /// Whether that line is the first one of the stream.
     first: bool,
-    /// It is a long line of data, and the value is in that buffer already.
+    /// Whether that line is a long line of data, whose value is in `data` already.
     in_data: bool,
-    /// The last line ended in CR: an LF right after it belongs to it.
+    /// Whether the last line ended in CR: an LF right after it belongs to it.
     after_cr: bool,
-    /// The buffers of section 9.2.6. Where there is no ID, it is as it was.
+    /// The data buffer of section 9.2.6; the next two fields are its other buffers.
     data: Vec<u8>,
-    kind: String,
+    event_type: String,
+    /// `None` where no line of this event has set an ID.
     id: Option<String>,
-    /// The buffers hold an event that has been handed out.
+    /// Whether the buffers hold an event that has been handed out.
     dispatched: bool,
-    /// What outlives an event, and a connection.
+    /// The last event ID, which outlives the event and the connection.
     last_event_id: String,
+    /// The reconnection time, which outlives them, too.
     retry: Option<Duration>,
 }
 // ANCHOR_END: types
 
 impl Parser {
     /// A parser that stops with [`TooLarge`] where it would have to keep more than
-    /// `max_event` bytes of one event. `last_event_id` is the one to begin with.
+    /// `max_event` bytes of one event. `last_event_id` is the ID to begin with.
     pub fn new(max_event: usize, last_event_id: String) -> Self {
         Self {
             max_event,
@@ -67,7 +69,7 @@ impl Parser {
             in_data: false,
             after_cr: false,
             data: Vec::new(),
-            kind: String::new(),
+            event_type: String::new(),
             id: None,
             dispatched: false,
             last_event_id,
@@ -76,26 +78,29 @@ impl Parser {
     }
 
     // ANCHOR: feed
-    /// Takes the next bytes of the stream. Read its events to their end: they are what
-    /// parses the bytes.
+    /// Takes the next bytes of the stream. Read all the events that it returns: the bytes
+    /// are parsed while the events are read.
     pub fn feed<'a>(&'a mut self, bytes: &'a [u8]) -> Events<'a> {
         Events { parser: self, bytes }
     }
 
-    /// The stream has ended, and what it left unfinished is discarded (9.2.6). The last
+    /// Ends the stream, and discards the event that it left unfinished (9.2.6). The last
     /// event ID and the reconnection time stay for the next stream.
     pub fn end(&mut self) {
         self.line.clear();
         self.data.clear();
-        self.kind.clear();
+        self.event_type.clear();
         self.id = None;
-        (self.size, self.first) = (0, true);
-        (self.in_data, self.after_cr, self.dispatched) = (false, false, false);
+        self.size = 0;
+        self.first = true;
+        self.in_data = false;
+        self.after_cr = false;
+        self.dispatched = false;
     }
     // ANCHOR_END: feed
 
-    /// What a client sends as `Last-Event-ID` when it connects again (9.2.3), unless it is
-    /// empty.
+    /// The value that a client sends as `Last-Event-ID` when it connects again (9.2.3),
+    /// unless it is empty.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
@@ -106,8 +111,8 @@ impl Parser {
     }
 
     // ANCHOR: lines
-    /// Takes the rest of a line, if its end is among the bytes, and says whether an event
-    /// is complete.
+    /// Takes the rest of a line, if the end of the line is among the bytes, and returns
+    /// whether the line has completed an event.
     fn next_line(&mut self, bytes: &mut &[u8]) -> Result<Option<bool>, TooLarge> {
         if !bytes.is_empty() && take(&mut self.after_cr) && bytes[0] == b'\n' {
             *bytes = &bytes[1..];
@@ -136,7 +141,7 @@ impl Parser {
             line.extend_from_slice(piece);
             let complete = self.interpret(&line);
             line.clear();
-            self.line = line; // its memory is for the next one
+            self.line = line; // the next line uses its memory again
             complete
         };
         if complete || self.data.is_empty() {
@@ -145,8 +150,8 @@ impl Parser {
         Ok(Some(complete))
     }
 
-    /// Keeps a piece of a line until the rest comes: data where it belongs, so that a long
-    /// line is copied once.
+    /// Keeps a piece of a line until the rest comes. Data goes straight into its buffer, so
+    /// that a long line is copied once.
     fn keep(&mut self, piece: &[u8]) {
         if self.in_data {
             self.data.extend_from_slice(piece);
@@ -168,8 +173,8 @@ impl Parser {
     // ANCHOR_END: lines
 
     // ANCHOR: interpret
-    /// Section 9.2.6, line by line. A line is decoded here, when all of it is there, so
-    /// that no character is cut in two.
+    /// Interprets one line by section 9.2.6, and returns whether an event is complete. The
+    /// line is decoded here, when all of it has arrived, so that no character is cut in two.
     fn interpret(&mut self, mut line: &[u8]) -> bool {
         if take(&mut self.first) {
             line = line.strip_prefix(BOM).unwrap_or(line);
@@ -179,9 +184,9 @@ impl Parser {
                 self.last_event_id = id;
             }
             if self.data.pop().is_some() {
-                return true; // that was the last line's LF
+                return true; // the LF of the last line of data is gone
             }
-            self.kind.clear();
+            self.event_type.clear();
             return false;
         }
         let (name, value) = field(line);
@@ -191,34 +196,35 @@ impl Parser {
                 self.data.push(b'\n');
             }
             b"event" => {
-                self.kind.clear();
-                self.kind.push_str(&decode(value));
+                self.event_type.clear();
+                self.event_type.push_str(&decode(value));
             }
             b"id" if memchr(0, value).is_none() => {
                 self.id = Some(decode(value).into_owned());
             }
             b"retry" => self.retry = milliseconds(value).or(self.retry),
-            _ => {} // a comment, whose name is empty, or a field that nobody knows
+            _ => {} // a comment, whose name is empty, or an unknown field
         }
         false
     }
     // ANCHOR_END: interpret
 }
 
-/// The name of a line's field, and its value without one leading space.
+/// Splits a line into the name of its field and the value, without one leading space.
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
     let Some(colon) = memchr(b':', line) else { return (line, b"") };
     let value = &line[colon + 1..];
     (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Decodes UTF-8, with U+FFFD where it is none.
+/// Decodes UTF-8, with U+FFFD in place of bytes that are not UTF-8.
 fn decode(bytes: &[u8]) -> Cow<'_, str> {
-    // The first of the two is faster where all is well.
+    // `from_utf8` is the faster one of the two, and nearly all streams are good UTF-8.
     str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::from)
 }
 
-/// ASCII digits and nothing else. A number that is too large counts as none, as in Chromium.
+/// Reads a time of ASCII digits and nothing else. A number that is too large counts as
+/// none, as in Chromium.
 fn milliseconds(value: &[u8]) -> Option<Duration> {
     let digits = str::from_utf8(value).ok()?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -236,19 +242,21 @@ pub struct Events<'a> {
 }
 
 impl Events<'_> {
-    /// The next event, or `None` when more bytes are needed. (This is no `Iterator`: an
-    /// event is lent until the next one is asked for.)
+    /// The next event, or `None` when more bytes are needed. (This is not an `Iterator`,
+    /// because an event is lent only until the next one is asked for.)
     pub fn next(&mut self) -> Result<Option<Event<'_>>, TooLarge> {
         if take(&mut self.parser.dispatched) {
             self.parser.data.clear();
-            self.parser.kind.clear();
+            self.parser.event_type.clear();
         }
         while let Some(complete) = self.parser.next_line(&mut self.bytes)? {
             if complete {
                 self.parser.dispatched = true;
-                let Parser { kind, data, last_event_id, .. } = &*self.parser;
-                let kind = if kind.is_empty() { "message" } else { kind };
-                return Ok(Some(Event { kind, data: decode(data), last_event_id }));
+                let Parser { event_type, data, last_event_id, .. } = &*self.parser;
+                let event_type =
+                    if event_type.is_empty() { "message" } else { event_type };
+                let data = decode(data);
+                return Ok(Some(Event { event_type, data, last_event_id }));
             }
         }
         Ok(None)
