@@ -1,7 +1,7 @@
 //! Responses of model servers, and what has to become of each.
 
-use crate::scripted::HEAD;
 use serde_json::{Value, json};
+use tests::scripted::HEAD;
 
 use crate::server::{KEY, data, finish, plain, token};
 

@@ -6,6 +6,5 @@ mod glued; // four ways to send a token
 mod limits; // refused requests, and bounds
 mod model; // the stand-in
 mod page; // in a browser
-mod scripted;
 mod server; // the model server of these tests
 mod upstream; // model servers, and their faults

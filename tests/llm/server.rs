@@ -3,9 +3,9 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::scripted::{Asked, Server};
 use eventsource_stream::Event;
 use serde_json::{Value, json};
+use tests::scripted::{Asked, Server};
 use tests::{Events, Program};
 use tokio::io::AsyncWriteExt;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::scripted::HEAD;
 use serde_json::{Value, json};
+use tests::scripted::HEAD;
 use tests::{
     Ended, Program, Recording, assert_recorded, assert_text_but_numbers, pause,
     root, run,
