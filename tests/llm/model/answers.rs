@@ -242,14 +242,3 @@ async fn the_stand_in_answers_the_last_message_of_the_user() {
     ]);
     assert_eq!(content(&answer(&model, &talk).await), content(&alone));
 }
-
-#[tokio::test]
-async fn the_page_of_the_stand_in_says_that_it_knows_nothing() {
-    let model = Program::start("model").await;
-    let answer = model.get("/").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
-    let page = answer.text().await.unwrap();
-    assert!(page.contains("A stand-in for a language model."), "{page}");
-    assert!(page.contains("knows nothing"), "{page}");
-}
