@@ -13,25 +13,26 @@
 //! Chapter 7 of the book explains it. Left out: conversations, tools, a model's
 //! reasoning, users, more servers than one.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc};
 
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use parking_lot::Mutex;
+use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{HeaderName, HeaderValue, header};
 use salvo::prelude::*;
-use salvo::sse::SseEvent;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::sync::{Semaphore, watch};
-use tokio::{net::TcpListener, time::timeout};
+use serde_json::json;
+use tokio::{net::TcpListener, signal};
 use tokio_util::sync::CancellationToken;
 
-#[allow(dead_code)] // what runs it by itself
+mod answer;
+#[allow(dead_code)] // the rest of it runs the stand-in by itself
 mod model;
+#[allow(dead_code)] // the parser of chapter 9, of which this program needs a part
+mod parser;
 mod upstream;
+
+use answer::{Answer, Answers, MAX_GENERATING, Reader};
 pub use upstream::Upstream;
 
 // ANCHOR: bounds
@@ -39,24 +40,8 @@ pub use upstream::Upstream;
 const MAX_PROMPT: usize = 16 << 10;
 /// Bytes of a request: a prompt in which JSON writes each byte as `\u0000`.
 const MAX_REQUEST: usize = 8 * MAX_PROMPT;
-/// Bytes of an answer as events, so about 20,000 tokens. A longer one is cut off.
-const MAX_ANSWER: usize = 1 << 20;
-/// Answers that are generated at once: each costs money, or a processor.
-const MAX_GENERATING: usize = 200;
-/// Answers kept, 300 MiB at most; the oldest that is complete makes room.
-const MAX_KEPT: usize = 256;
-const _: () =
-    assert!(MAX_KEPT > MAX_GENERATING, "one that is complete must be there");
-/// How long a complete answer can be read again. It is forgotten when somebody asks.
-const LIFE: Duration = Duration::from_secs(600);
-/// How long an answer is generated that nobody reads: enough for a reload.
-const GRACE: Duration = Duration::from_secs(5);
-/// When a client connects again that has lost its connection: well within `GRACE`.
-const RETRY: Duration = Duration::from_secs(1);
-const _: () =
-    assert!(RETRY.as_millis() < GRACE.as_millis(), "who comes back is late");
-/// Silence after which a comment is sent: models think, and proxies cut silent streams.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long the streams may take to end when the program ends.
+const STOP: Duration = Duration::from_secs(3);
 // ANCHOR_END: bounds
 
 #[tokio::main]
@@ -89,17 +74,30 @@ async fn serve(addr: &str, upstream: Option<Upstream>) -> io::Result<()> {
     };
     tracing::info!("asking {} at {}", upstream.model, upstream.host());
     println!("listening on http://{}", listener.local_addr()?);
-    model::serve_until_stopped(listener, router(upstream, stop.clone()), stop).await
+    let server = Server::new(TcpAcceptor::try_from(listener)?);
+    let handle = server.handle();
+    let router = router(upstream, stop.clone());
+    let stopping = async {
+        stop_signal().await?;
+        handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
+        stop.cancel();
+        Ok(())
+    };
+    tokio::try_join!(server.try_serve(router), stopping).map(|_| ())
+}
+
+/// Waits for Ctrl-C or what a service manager sends.
+async fn stop_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    #[cfg(windows)]
+    let mut stop = signal::windows::ctrl_shutdown()?;
+    tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
 }
 
 // ANCHOR: router
 pub fn router(upstream: Upstream, stop: CancellationToken) -> Router {
-    let answers = Arc::new(Answers {
-        upstream,
-        kept: Mutex::default(),
-        generating: Arc::new(Semaphore::new(MAX_GENERATING)),
-        stop,
-    });
+    let answers = Answers::new(upstream, stop);
     let one = Router::with_path("{id}")
         .get(Listen(answers.clone()))
         .delete(Stop(answers.clone()));
@@ -126,8 +124,6 @@ struct Question {
 #[handler]
 impl Ask {
     async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
-        // Read to its end, even if it is refused: a server that closes with bytes unread
-        // resets the connection, and the client may never see the reason.
         let body = read(req).await?;
         refuse_foreign(req)?;
         if req.content_type().is_none_or(|kind| kind.essence_str() != JSON) {
@@ -144,14 +140,13 @@ impl Ask {
                 "a prompt has {MAX_PROMPT} bytes at most"
             )));
         }
-        let Ok(permit) = self.0.generating.clone().try_acquire_owned() else {
+        let Some(id) = self.0.begin(prompt) else {
             let soon = HeaderValue::from_static("5");
             res.headers_mut().insert(header::RETRY_AFTER, soon);
             let why =
                 format!("{MAX_GENERATING} answers are being generated already");
             return Err(StatusError::service_unavailable().brief(why));
         };
-        let (id, answer) = self.0.begin();
         let id = format!("{id:032x}");
         // Relative, because this program may be mounted below another path.
         let location = HeaderValue::try_from(format!("answers/{id}"))
@@ -159,12 +154,6 @@ impl Ask {
         res.headers_mut().insert(header::LOCATION, location);
         res.status_code(StatusCode::CREATED);
         res.render(Json(json!({ "id": id })));
-
-        let answers = self.0.clone();
-        tokio::spawn(async move {
-            answer.generate(&prompt, &answers.upstream, &answers.stop).await;
-            drop(permit);
-        });
         Ok(())
     }
 }
@@ -172,8 +161,11 @@ impl Ask {
 
 const JSON: &str = "application/json";
 
+/// Reads to the end, even what is too much: a server that closes with bytes unread resets
+/// the connection, and the client may never see the reason.
 async fn read(req: &mut Request) -> Reply<Vec<u8>> {
-    let (mut bytes, mut body) = (Vec::new(), req.take_body());
+    let mut bytes = Vec::new();
+    let mut body = req.take_body();
     while let Some(frame) = body.next().await {
         let frame = frame.map_err(|_| bad("the body broke off"))?;
         if let (Ok(data), 0..=MAX_REQUEST) = (frame.into_data(), bytes.len()) {
@@ -204,7 +196,7 @@ fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)
 }
 
-fn too_long(why: String) -> StatusError {
+fn too_long(why: impl Into<String>) -> StatusError {
     StatusError::payload_too_large().brief(why)
 }
 
@@ -214,7 +206,7 @@ struct Listen(Arc<Answers>);
 #[handler]
 impl Listen {
     async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
-        let answer = self.0.find(req)?;
+        let answer = find(&self.0, req)?;
         let reader = Reader::new(answer, req.header("last-event-id"));
         if reader.is_at_end() {
             // Nothing will ever follow: this tells an EventSource not to come back.
@@ -243,194 +235,17 @@ struct Stop(Arc<Answers>);
 impl Stop {
     async fn handle(&self, req: &Request) -> Reply<StatusCode> {
         refuse_foreign(req)?;
-        self.0.find(req)?.stop.cancel();
+        find(&self.0, req)?.stop();
         Ok(StatusCode::NO_CONTENT)
     }
 }
 // ANCHOR_END: stop
 
-struct Answers {
-    upstream: Upstream,
-    /// With their ids, the oldest first. An id stays a secret: it is all that a reader shows.
-    kept: Mutex<VecDeque<(u128, Arc<Answer>)>>,
-    generating: Arc<Semaphore>,
-    /// Cancelled when this program ends.
-    stop: CancellationToken,
+/// The answer that the path names.
+fn find(answers: &Answers, req: &Request) -> Reply<Arc<Answer>> {
+    let id = req.param::<String>("id").unwrap_or_default();
+    let id = u128::from_str_radix(&id, 16).ok();
+    let found = id.and_then(|id| answers.find(id));
+    let why = "there is no such answer, or no longer";
+    found.ok_or_else(|| StatusError::not_found().brief(why))
 }
-
-impl Answers {
-    /// Makes room for an answer, and keeps it.
-    fn begin(&self) -> (u128, Arc<Answer>) {
-        let (id, answer) = (rand::random(), Arc::<Answer>::default());
-        let mut kept = self.kept.lock();
-        kept.retain(|(_, answer)| !answer.is_over_for(LIFE));
-        if kept.len() == MAX_KEPT {
-            let oldest =
-                kept.iter().position(|(_, one)| one.is_over_for(Duration::ZERO));
-            oldest.and_then(|oldest| kept.remove(oldest));
-        }
-        kept.push_back((id, answer.clone()));
-        (id, answer)
-    }
-
-    fn find(&self, req: &Request) -> Reply<Arc<Answer>> {
-        let id = req.param::<String>("id").unwrap_or_default();
-        let id = u128::from_str_radix(&id, 16).ok();
-        let kept = self.kept.lock();
-        let found = kept.iter().find(|(known, _)| Some(*known) == id);
-        let found = found.filter(|(_, answer)| !answer.is_over_for(LIFE));
-        let none = || {
-            StatusError::not_found().brief("there is no such answer, or no longer")
-        };
-        found.map(|(_, answer)| answer.clone()).ok_or_else(none)
-    }
-}
-
-// ANCHOR: answer
-#[derive(Default)]
-struct Answer {
-    /// Readers wait until it changes.
-    log: watch::Sender<Log>,
-    readers: watch::Sender<usize>,
-    stop: CancellationToken,
-}
-
-#[derive(Default)]
-struct Log {
-    /// All events, encoded once for all readers.
-    bytes: Vec<u8>,
-    /// Where each of them ends. Its id is its place, from 1.
-    ends: Vec<usize>,
-    /// When the last event came, if it has come.
-    over: Option<Instant>,
-}
-// ANCHOR_END: answer
-
-impl Answer {
-    // ANCHOR: generate
-    async fn generate(
-        &self,
-        prompt: &str,
-        upstream: &Upstream,
-        server_stop: &CancellationToken,
-    ) {
-        let end = tokio::select! {
-            biased;
-            () = server_stop.cancelled() => Err("this server is being stopped".into()),
-            () = self.stop.cancelled() => Ok(json!({ "finish_reason": "stopped", "usage": null })),
-            () = self.abandoned() => Err("nobody was reading any more".into()),
-            end = upstream.ask(prompt, |text| self.token(text)) => end,
-        };
-        // If `ask` was not through, it has been dropped, and its connection with it.
-        match end {
-            Ok(done) => self.append("done", &done, true),
-            Err(reason) => {
-                tracing::warn!("no whole answer: {reason}");
-                self.append("failure", &json!({ "reason": reason }), true)
-            }
-        };
-    }
-
-    /// Waits until there has been no reader for a while.
-    async fn abandoned(&self) {
-        let mut readers = self.readers.subscribe();
-        loop {
-            // An error would mean that the sender is gone; it is a part of `self`.
-            _ = readers.wait_for(|count| *count == 0).await;
-            let back = readers.wait_for(|count| *count > 0);
-            if timeout(GRACE, back).await.is_err() {
-                return;
-            }
-        }
-    }
-    // ANCHOR_END: generate
-
-    // ANCHOR: append
-    fn token(&self, text: &str) -> Result<(), String> {
-        if self.append("token", &json!({ "text": text }), false) > MAX_ANSWER {
-            return Err(format!("the answer is cut off at {MAX_ANSWER} bytes"));
-        }
-        Ok(())
-    }
-
-    /// Appends an event, and says how many bytes there are now.
-    fn append(&self, event_type: &str, data: &Value, is_last: bool) -> usize {
-        let mut bytes = 0;
-        self.log.send_modify(|log| {
-            let id = (log.ends.len() + 1).to_string();
-            let event = SseEvent::default().name(event_type).text(data.to_string());
-            let event = match log.ends.len() {
-                0 => event.id(id).retry(RETRY),
-                _ => event.id(id),
-            };
-            log.bytes.extend_from_slice(event.to_string().as_bytes());
-            log.ends.push(log.bytes.len());
-            if is_last {
-                log.bytes.shrink_to_fit();
-                log.over = Some(Instant::now());
-            }
-            bytes = log.bytes.len();
-        });
-        bytes
-    }
-    // ANCHOR_END: append
-
-    fn is_over_for(&self, time: Duration) -> bool {
-        self.log.borrow().over.is_some_and(|over| over.elapsed() >= time)
-    }
-}
-
-// ANCHOR: reader
-struct Reader {
-    answer: Arc<Answer>,
-    log: watch::Receiver<Log>,
-    /// How many events this reader has.
-    position: usize,
-}
-
-impl Reader {
-    /// Who brings the id of an event continues after it. A page that was reloaded brings
-    /// none, and begins at the start.
-    fn new(answer: Arc<Answer>, last: Option<usize>) -> Self {
-        answer.readers.send_modify(|count| *count += 1);
-        let log = answer.log.subscribe();
-        let events = log.borrow().ends.len();
-        let position = last.filter(|last| *last <= events).unwrap_or(0);
-        Self { answer, log, position }
-    }
-
-    fn is_at_end(&self) -> bool {
-        let log = self.log.borrow();
-        log.over.is_some() && self.position == log.ends.len()
-    }
-
-    /// What to send next: an event, or a comment when there is none for a while.
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(event) = self.unread() {
-                self.position += 1;
-                return Some(event);
-            }
-            if self.is_at_end() {
-                return None;
-            }
-            if timeout(HEARTBEAT, self.log.changed()).await.is_err() {
-                return Some(Bytes::from_static(b":\n\n"));
-            }
-        }
-    }
-
-    fn unread(&mut self) -> Option<Bytes> {
-        let log = self.log.borrow_and_update();
-        let end = *log.ends.get(self.position)?;
-        let start = self.position.checked_sub(1).map_or(0, |last| log.ends[last]);
-        Some(Bytes::copy_from_slice(&log.bytes[start..end]))
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.answer.readers.send_modify(|count| *count -= 1);
-    }
-}
-// ANCHOR_END: reader

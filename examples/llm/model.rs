@@ -7,8 +7,8 @@
 //!     curl -N http://127.0.0.1:8698/v1/chat/completions -H 'Content-Type: application/json' \
 //!       -d '{"model": "stand-in", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
 //!
-//! Chapter 7 of the book explains what it sends. Left out: tools, images, and whatever
-//! else a model does that knows something.
+//! Chapter 7 of the book explains the stream. Left out: tools, images, and all else that
+//! needs a model that knows something.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -27,13 +27,13 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// What it calls itself.
+/// The name of the model.
 pub const NAME: &str = "stand-in";
-/// How every answer begins: nobody shall take it for a model that knows something.
+/// How every answer begins: nobody shall take this for a model that knows something.
 const CONFESSION: &str = "I am only a stand-in, and imitate a text of two pages.";
-/// Between two tokens: about as fast as a small model on a laptop.
+/// The time before each event: about as fast as a small model on a laptop.
 const PACE: Duration = Duration::from_millis(60);
-/// Tokens after which the next end of a sentence is the end.
+/// Tokens after which an answer ends with the sentence.
 const ENOUGH: usize = 150;
 /// Tokens of an answer, unless fewer are asked for.
 const MAX_TOKENS: usize = 240;
@@ -41,10 +41,10 @@ const MAX_TOKENS: usize = 240;
 const MAX_TOKEN: usize = 6;
 /// Bytes of a request: a long conversation.
 const MAX_REQUEST: usize = 1 << 20;
-/// Words of a prompt that are looked for in the text: a thread waits meanwhile.
+/// Words of a prompt that are looked for in the text: a thread is busy meanwhile.
 const MAX_WORDS: usize = 100;
 /// How long answers may take to end when the program ends.
-pub const STOP: Duration = Duration::from_secs(3);
+const STOP: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -60,30 +60,26 @@ async fn main() -> ExitCode {
 async fn serve(addr: &str) -> io::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let stop = CancellationToken::new();
-    let router = router(stop.clone());
-    serve_until_stopped(listener, router, stop).await
-}
-
-/// Serves until Ctrl-C, or until a service manager asks the program to end.
-pub async fn serve_until_stopped(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) -> io::Result<()> {
     let server = Server::new(TcpAcceptor::try_from(listener)?);
     let handle = server.handle();
+    let stop = CancellationToken::new();
+    let router = router(stop.clone());
     let stopping = async {
-        #[cfg(unix)]
-        let mut end = signal::unix::signal(signal::unix::SignalKind::terminate())?;
-        #[cfg(windows)]
-        let mut end = signal::windows::ctrl_shutdown()?;
-        tokio::select! { ended = signal::ctrl_c() => ended?, _ = end.recv() => {} }
-        handle.stop_graceful(STOP);
+        stop_signal().await?;
+        handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
         stop.cancel();
         Ok(())
     };
     tokio::try_join!(server.try_serve(router), stopping).map(|_| ())
+}
+
+/// Waits for Ctrl-C or what a service manager sends.
+async fn stop_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    #[cfg(windows)]
+    let mut stop = signal::windows::ctrl_shutdown()?;
+    tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
 }
 
 pub fn router(stop: CancellationToken) -> Router {
@@ -120,7 +116,7 @@ struct Conversation {
 #[derive(Deserialize)]
 struct Message {
     role: String,
-    /// A text, or a list of parts of which some have a text.
+    /// A text, or a list of parts, some of which have a text.
     #[serde(default)]
     content: Value,
 }
@@ -132,7 +128,7 @@ struct StreamOptions {
 }
 
 impl Conversation {
-    /// What the user said last.
+    /// The user's last message.
     fn prompt(&self) -> String {
         let last = self.messages.iter().rfind(|message| message.role == "user");
         match last.map(|message| &message.content) {
@@ -246,7 +242,8 @@ fn answer(asked: &Conversation, res: &mut Response, stop: CancellationToken) {
     sse::stream(res, events.take_until(stop.cancelled_owned()));
 }
 
-/// Dropped with its stream: when that is over, or when the client has left.
+/// Counts the events of a stream, and logs the count when it is dropped with the stream:
+/// at the end, or when the client has left.
 struct Sent {
     events: usize,
     of: usize,
@@ -261,7 +258,7 @@ impl Drop for Sent {
 static TEXT: LazyLock<Vec<String>> =
     LazyLock::new(|| split(include_str!("corpus.txt")));
 
-/// Where in the text a pair of tokens is followed by another one.
+/// For each pair of tokens in the text, the positions of the tokens that follow it.
 static FOLLOWERS: LazyLock<HashMap<[&str; 2], Vec<usize>>> = LazyLock::new(|| {
     let mut followers = HashMap::<_, Vec<_>>::new();
     for (at, next) in TEXT.windows(3).enumerate() {
@@ -270,7 +267,7 @@ static FOLLOWERS: LazyLock<HashMap<[&str; 2], Vec<usize>>> = LazyLock::new(|| {
     followers
 });
 
-/// Says the sentence that has most of the prompt's words in it, and writes on from there:
+/// Says the sentence that has most of the prompt's words in it, and goes on from there:
 /// each token is one of those that follow the last two somewhere in the text.
 fn imitate(prompt: &str, seed: i64) -> Vec<String> {
     let add = |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte));

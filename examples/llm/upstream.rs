@@ -1,11 +1,9 @@
-//! Asks a server that speaks OpenAI's protocol, and hands each token on as it arrives.
+//! The client of the model server: it speaks OpenAI's protocol, and hands each token on as
+//! it arrives.
 
 use std::time::Duration;
-use std::{env, error::Error, io, mem::take, pin::pin};
+use std::{env, error::Error, io};
 
-use bytes::Bytes;
-use eventsource_stream::{EventStreamError, Eventsource};
-use futures_util::stream::{Stream, StreamExt};
 use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{HeaderValue, header};
@@ -16,13 +14,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::model;
+use super::parser::{Parser, TooLarge};
 
 // ANCHOR: bounds
 /// How long the model server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long it may say nothing. The whole has no limit: a long answer is no fault.
+/// How long the model server may be silent. The whole answer has no limit: a long one is no
+/// fault.
 const IDLE: Duration = Duration::from_secs(60);
-/// Bytes of one event from the model server. A token takes some hundred.
+/// Bytes of one event from the model server. A token takes a few hundred.
 const MAX_EVENT: usize = 256 << 10;
 /// Characters of a reason that are shown.
 const MAX_REASON: usize = 500;
@@ -32,16 +32,16 @@ const MAX_REASON: usize = 500;
 /// The server that has the model.
 pub struct Upstream {
     client: Client,
-    /// As in `http://127.0.0.1:11434/v1/chat/completions`.
+    /// The full address, as in `http://127.0.0.1:11434/v1/chat/completions`.
     url: Url,
-    /// Never shown to anybody.
+    /// The API key, which is never shown to anybody.
     key: Option<String>,
     pub model: String,
 }
 // ANCHOR_END: upstream
 
 impl Upstream {
-    /// What the environment names, or `None` where it names no server.
+    /// The server that the environment names, or `None` where it names none.
     pub fn from_env() -> Result<Option<Self>, String> {
         let get = |name| {
             let value = env::var(name).ok().map(|value| value.trim().to_string());
@@ -59,7 +59,7 @@ impl Upstream {
         let base = format!("http://{}/v1", listener.local_addr()?);
         let server = Server::new(TcpAcceptor::try_from(listener)?);
         tokio::spawn(server.serve(model::router(stop)));
-        // It is on this machine: no proxy has to know of it.
+        // The stand-in is on this machine: requests to it must not go to a proxy.
         let client = Client::builder().no_proxy();
         Self::new(client, &base, None, model::NAME.into()).map_err(io::Error::other)
     }
@@ -96,8 +96,8 @@ impl Upstream {
         format!("{}:{port}", self.url.host_str().unwrap_or_default())
     }
 
-    /// Asks, and hands each token on. Returns how the answer ended and what it cost, or a
-    /// reason that a person understands.
+    /// Asks the model, and hands each token on. Returns how the answer ended and what it
+    /// cost, or a reason that a person understands.
     pub async fn ask(
         &self,
         prompt: &str,
@@ -112,37 +112,36 @@ impl Upstream {
         prompt: &str,
         on_token: impl Fn(&str) -> Result<(), String>,
     ) -> Result<Value, String> {
-        let bytes = self.open(prompt).await?.bytes_stream();
-        let bytes = bytes.map(|bytes| bytes.map_err(|error| self.explain(error)));
-        let mut events = pin!(lines(bytes).eventsource());
-        let (mut reason, mut usage, mut silent) = (None::<String>, None, true);
-        while let Some(event) = events.next().await {
-            let data = event.map_err(why)?.data;
-            silent = false;
-            if data == "[DONE]" {
-                // Without a reason, something else has ended it.
-                let Some(reason) = reason else { break };
-                let reason = self.redact(&reason);
-                return Ok(json!({ "finish_reason": reason, "usage": usage }));
-            }
-            let chunk: Chunk = serde_json::from_str(&data).map_err(|error| {
-                format!("the model server sent no chunk: {error}")
-            })?;
-            if let Some(error) = chunk.error.or(chunk.message) {
-                return Err(format!("the model server gave up: {}", said(&error)));
-            }
-            usage = chunk.usage.or(usage);
-            let choices = chunk.choices.into_iter().flatten();
-            for choice in choices.filter(|choice| choice.index.unwrap_or(0) == 0) {
-                reason = choice.finish_reason.or(reason);
-                let text =
-                    choice.delta.and_then(|delta| delta.content.or(delta.refusal));
-                if let Some(text) = text.filter(|text| !text.is_empty()) {
-                    on_token(&text)?;
+        let mut response = self.open(prompt).await?;
+        let mut parser = Parser::new(MAX_EVENT, String::new());
+        let mut reason = None::<String>;
+        let mut usage = None;
+        let mut is_silent = true;
+        while let Some(bytes) =
+            response.chunk().await.map_err(|error| self.explain(error))?
+        {
+            let mut events = parser.feed(&bytes);
+            while let Some(event) = events.next().map_err(too_large)? {
+                is_silent = false;
+                if event.data == "[DONE]" {
+                    // Without a reason, something else has ended the answer.
+                    let reason = self.redact(&reason.ok_or(BROKEN)?);
+                    return Ok(json!({ "finish_reason": reason, "usage": usage }));
+                }
+                let chunk = Chunk::parse(&event.data)?;
+                usage = chunk.usage.or(usage);
+                let choices = chunk.choices.into_iter().flatten();
+                for choice in choices.filter(|one| one.index.unwrap_or(0) == 0) {
+                    reason = choice.finish_reason.or(reason);
+                    let text =
+                        choice.delta.and_then(Delta::text).unwrap_or_default();
+                    if !text.is_empty() {
+                        on_token(&text)?;
+                    }
                 }
             }
         }
-        Err(if silent { NOTHING } else { BROKEN }.into())
+        Err(if is_silent { NOTHING } else { BROKEN }.into())
     }
     // ANCHOR_END: read
 
@@ -175,7 +174,7 @@ impl Upstream {
     // ANCHOR_END: open
 
     // ANCHOR: explain
-    /// What a person can understand of an error on the way to the model server.
+    /// Explains, in words for a person, an error on the way to the model server.
     fn explain(&self, error: reqwest::Error) -> String {
         let host = self.host();
         if error.is_timeout() && error.is_connect() {
@@ -198,7 +197,7 @@ impl Upstream {
         format!("{what}: {cause}")
     }
 
-    /// The message of a response that is no stream.
+    /// Reads the message in a response that is no stream.
     async fn message(&self, mut response: Response) -> Result<String, String> {
         let mut body = Vec::new();
         while body.len() < MAX_EVENT {
@@ -211,7 +210,7 @@ impl Upstream {
         Ok(said(&serde_json::from_slice(&body).unwrap_or_else(|_| text())))
     }
 
-    /// What may be shown of a text: its beginning, and never the key.
+    /// Shortens a text to what may be shown, and takes the key out of it.
     fn redact(&self, text: &str) -> String {
         let text = match &self.key {
             Some(key) => text.replace(key, "[key]"),
@@ -222,7 +221,7 @@ impl Upstream {
     // ANCHOR_END: explain
 }
 
-/// What an error says, in its usual places.
+/// Finds the words of an error in the places where model servers put them.
 fn said(error: &Value) -> String {
     let places = ["/error/message", "/error", "/message", "/detail", ""];
     let text = places.iter().find_map(|place| error.pointer(place)?.as_str());
@@ -234,15 +233,12 @@ const NOTHING: &str = "the model server ended its answer before the first token;
 const BROKEN: &str =
     "the answer broke off: the model server did not say that it is over";
 
-fn why(error: EventStreamError<String>) -> String {
-    match error {
-        EventStreamError::Transport(why) => why,
-        error => format!("the model server sent no events: {error}"),
-    }
+fn too_large(_: TooLarge) -> String {
+    format!("an event has more than {MAX_EVENT} bytes")
 }
 
 // ANCHOR: chunk
-/// What is read of an event from the model server. All of it may be missing or null.
+/// The parts of an event that are read. Each of them may be missing or null.
 #[derive(Deserialize)]
 struct Chunk {
     choices: Option<Vec<Choice>>,
@@ -270,46 +266,21 @@ struct Delta {
     content: Option<String>,
     refusal: Option<String>,
 }
-// ANCHOR_END: chunk
 
-// ANCHOR: lines
-/// Hands eventsource-stream whole lines that end in LF, and nothing that it cannot bear:
-/// version 0.2.3 panics on a byte order mark, waits for the end when bytes are not UTF-8,
-/// and reads a line again from its start whenever a piece of it arrives.
-fn lines(
-    bytes: impl Stream<Item = Result<Bytes, String>>,
-) -> impl Stream<Item = Result<String, String>> {
-    let (mut line, mut first, mut after_cr, mut event) =
-        (Vec::new(), true, false, 0);
-    bytes.map(move |bytes| {
-        let mut whole = String::new();
-        for byte in bytes? {
-            if take(&mut after_cr) && byte == b'\n' {
-                continue;
-            }
-            if !matches!(byte, b'\r' | b'\n') {
-                line.push(byte);
-                event += 1;
-                if event > MAX_EVENT {
-                    return Err(format!("an event has more than {MAX_EVENT} bytes"));
-                }
-                continue;
-            }
-            after_cr = byte == b'\r';
-            if line.is_empty() {
-                event = 0;
-            }
-            let text = String::from_utf8_lossy(&line);
-            let bom = if take(&mut first) { "\u{feff}" } else { "" };
-            let text = text.strip_prefix(bom).unwrap_or(&text);
-            // A line that (still) begins with one is an unknown field.
-            if !text.starts_with('\u{feff}') {
-                whole += text;
-                whole.push('\n');
-            }
-            line.clear();
+impl Chunk {
+    fn parse(data: &str) -> Result<Self, String> {
+        let chunk: Self = serde_json::from_str(data)
+            .map_err(|error| format!("the model server sent no chunk: {error}"))?;
+        match chunk.error.as_ref().or(chunk.message.as_ref()) {
+            Some(error) => Err(format!("the model server gave up: {}", said(error))),
+            None => Ok(chunk),
         }
-        Ok(whole)
-    })
+    }
 }
-// ANCHOR_END: lines
+
+impl Delta {
+    fn text(self) -> Option<String> {
+        self.content.or(self.refusal)
+    }
+}
+// ANCHOR_END: chunk

@@ -43,7 +43,7 @@ pub const MOUNTED: [Compiled; 6] = [
     compiled!("chat": "main.rs" "index.html"),
     compiled!("faults": "main.rs" "index.html"),
     compiled!("feed": "main.rs" "log.rs" "disk.rs" "redis_streams.rs" "index.html"),
-    compiled!("llm": "main.rs" "upstream.rs" "model.rs" "index.html" "model.html"),
+    compiled!("llm": "main.rs" "answer.rs" "upstream.rs" "parser.rs" "model.rs" "index.html" "model.html"),
     compiled!("tick": "main.rs" "index.html"),
     compiled!("wire": "main.rs" "index.html"),
 ];

@@ -1,4 +1,4 @@
-//! Chapter 7: what becomes of tokens on their way through a stream.
+//! Four ways to send a token in a stream, and what arrives.
 
 use std::convert::Infallible;
 use std::panic::catch_unwind;
@@ -35,7 +35,7 @@ fn as_json(token: &str) -> String {
 }
 // ANCHOR_END: ways
 
-/// The data of all events in these bytes, one after the other.
+/// Parses these bytes, and returns the data of each event.
 async fn received(bytes: String) -> Vec<String> {
     let body = stream::iter([Ok::<_, Infallible>(Bytes::from(bytes))]);
     body.eventsource().map(|event| event.unwrap().data).collect().await
@@ -113,7 +113,7 @@ async fn page() -> Text<&'static str> {
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
-async fn eventsource_loses_the_same() {
+async fn eventsource_loses_the_same_characters_of_tokens() {
     let way = |name, way| Router::with_path(name).get(Tokens(way));
     let router = Router::new()
         .get(page)
