@@ -13,7 +13,7 @@ use tokio::sync::watch::{Sender, channel};
 use tokio::time::timeout;
 
 use crate::client::{Feed, assert_strictly_growing};
-use crate::wire::{Chunks, raw_stream};
+use crate::wire::{Dechunker, raw_stream};
 
 #[tokio::test]
 async fn no_event_is_lost_or_repeated_over_200_kills() {
@@ -117,7 +117,7 @@ async fn a_connection_may_break_after_any_byte() {
     let mut wire = Vec::new();
     let mut whole = raw_stream(&feed, path).await;
     let events_in =
-        |wire: &[u8]| Reading::default().read(&Chunks::default().read(wire)).len();
+        |wire: &[u8]| Reading::default().read(&Dechunker::payload(wire)).len();
     while events_in(&wire) < NOTES.len() {
         within("a byte", whole.read_buf(&mut wire)).await.unwrap();
     }
@@ -127,7 +127,7 @@ async fn a_connection_may_break_after_any_byte() {
         within("bytes", socket.read_exact(&mut bytes)).await.unwrap();
         drop(socket);
         let mut reading = Reading::default();
-        let mut events = reading.read(&Chunks::default().read(&bytes));
+        let mut events = reading.read(&Dechunker::payload(&bytes));
         let mut again = feed.listen_after(&reading.last_event_id, path).await;
         while events.len() < NOTES.len() {
             events.push(again.next().await);

@@ -9,7 +9,7 @@ use tests::within;
 use tokio::io::AsyncReadExt;
 
 use crate::client::{Feed, assert_strictly_growing};
-use crate::wire::{Chunks, fill};
+use crate::wire::{Dechunker, fill};
 
 /// Bytes of the file in memory, as in `examples/feed/log_file.rs`.
 const CACHE: u64 = 64 << 20;
@@ -62,7 +62,7 @@ async fn a_reader_that_is_100_000_events_behind_gets_them_all_in_bounded_memory(
     let mut wire = Vec::new();
     let mut reading = Reading::default();
     let mut events = Vec::new();
-    let mut chunks = Chunks::default();
+    let mut chunks = Dechunker::default();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(within("a head", stuck.read_u8()).await.unwrap());

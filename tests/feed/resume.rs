@@ -52,7 +52,7 @@ async fn a_reader_without_an_id_starts_with_the_next_event() {
 /// Fails unless a reader with this last event ID gets a `resync` with this reason, which goes
 /// on after this event, and then the events with these IDs. The ID comes in the header, and
 /// in the URL.
-async fn assert_told(
+async fn assert_gets_resync(
     feed: &Feed,
     last: &[u8],
     reason: &str,
@@ -115,7 +115,7 @@ async fn a_reader_with_an_unknown_id_gets_one_resync_and_continues() {
             &[b'9'; 2_000],
         ];
         for id in malformed {
-            assert_told(&feed, id, "malformed", &start, kept).await;
+            assert_gets_resync(&feed, id, "malformed", &start, kept).await;
         }
         let max = u64::MAX;
         for id in [
@@ -129,14 +129,14 @@ async fn a_reader_with_an_unknown_id_gets_one_resync_and_continues() {
             "9999999999999-0".into(),
         ] {
             // These are newer than all events: as far as the feed knows, nothing follows.
-            assert_told(&feed, id.as_bytes(), "unknown", &ids[7], &[]).await;
+            assert_gets_resync(&feed, id.as_bytes(), "unknown", &ids[7], &[]).await;
         }
         // These are from long ago, or from another log.
         for id in ["0-0", "0-1", "1-0", "1764001234567-0", &ids[0]] {
             if !from_disk && (id == "0-0" || id == ids[0]) {
                 continue; // in memory there is more
             }
-            assert_told(&feed, id.as_bytes(), "expired", &start, kept).await;
+            assert_gets_resync(&feed, id.as_bytes(), "expired", &start, kept).await;
         }
     }
     // A URL can bring IDs that no header can have.
@@ -145,7 +145,7 @@ async fn a_reader_with_an_unknown_id_gets_one_resync_and_continues() {
         within(id, reader.resync("malformed")).await;
     }
     let mut ahead = feed.back("9999999999999-0").await;
-    assert_eq!(ahead.resync("unknown").await, ids[7].clone());
+    assert_eq!(ahead.resync("unknown").await, ids[7]);
     feed.note("9").await;
     assert_eq!(ahead.note().await, "9", "and nothing before it");
     assert_eq!(feed.look("x").await, None);
@@ -167,7 +167,8 @@ async fn a_reader_with_an_id_between_two_events_gets_one_resync() {
     let second = feed.note("two").await;
     assert!(ms + 1 < parts(&second).0);
     let between = format!("{}-7", ms + 1);
-    assert_told(&feed, between.as_bytes(), "unknown", &first, &[second]).await;
+    assert_gets_resync(&feed, between.as_bytes(), "unknown", &first, &[second])
+        .await;
 }
 
 #[tokio::test]

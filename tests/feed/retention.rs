@@ -10,7 +10,7 @@ use tests::{pause, until, within};
 use tokio::io::AsyncReadExt;
 
 use crate::client::{Feed, assert_strictly_growing, before};
-use crate::wire::{Chunks, fill, raw_stream};
+use crate::wire::{Dechunker, fill, raw_stream};
 
 #[tokio::test]
 async fn a_reader_away_too_long_gets_one_resync_and_all_that_is_kept() {
@@ -97,7 +97,7 @@ async fn a_slow_reader_that_retention_overtakes_gets_one_resync() {
     let mut wire = Vec::new();
     let mut reading = Reading::default();
     let mut events: Vec<Event> = Vec::new();
-    let mut chunks = Chunks::default();
+    let mut chunks = Dechunker::default();
     while events.last().is_none_or(|event| event.data != "the end") {
         wire.clear();
         within("bytes", slow.read_buf(&mut wire)).await.unwrap();
