@@ -28,8 +28,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Appends an event, unless its idempotency key is known, and returns its ID, or nil if the
-/// key is another event's. Nothing else runs in between: of two that come at once with the
-/// same key, one finds the other.
+/// key is another event's. Redis runs nothing else in between: of two appends that come at
+/// once with the same key, one finds the event of the other.
 const APPEND: &str = r"
     -- ANCHOR: script
     local stream, keys, in_order = unpack(KEYS)
