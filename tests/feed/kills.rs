@@ -7,13 +7,13 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tempfile::tempdir;
 use tests::follow::{Follower, Random, Reading, Writer};
-use tests::{pause, within};
+use tests::{Dechunker, pause, within};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch::{Sender, channel};
 use tokio::time::timeout;
 
 use crate::client::{Feed, assert_strictly_growing};
-use crate::wire::{Dechunker, raw_stream};
+use crate::wire::raw_stream;
 
 #[tokio::test]
 async fn no_event_is_lost_or_repeated_over_200_kills() {

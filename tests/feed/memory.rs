@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use eventsource_stream::Event;
 use tempfile::tempdir;
 use tests::follow::Reading;
-use tests::within;
+use tests::{Dechunker, within};
 use tokio::io::AsyncReadExt;
 
 use crate::client::{Feed, assert_strictly_growing};
-use crate::wire::{Dechunker, fill};
+use crate::wire::fill;
 
 /// Bytes of the file in memory, as in `examples/feed/log_file.rs`.
 const CACHE: u64 = 64 << 20;

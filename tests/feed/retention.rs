@@ -6,11 +6,11 @@ use eventsource_stream::Event;
 use serde_json::Value;
 use tempfile::tempdir;
 use tests::follow::Reading;
-use tests::{pause, until, within};
+use tests::{Dechunker, pause, until, within};
 use tokio::io::AsyncReadExt;
 
 use crate::client::{Feed, assert_strictly_growing, before};
-use crate::wire::{Dechunker, fill, raw_stream};
+use crate::wire::{fill, raw_stream};
 
 #[tokio::test]
 async fn a_reader_away_too_long_gets_one_resync_and_all_that_is_kept() {

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 #[cfg(unix)]
 use nix::sys::signal::Signal;
 use tempfile::tempdir;
 #[cfg(unix)]
 use tests::follow::Random;
-use tests::within;
+use tests::{Ended, Process, example};
 
 use crate::client::Feed;
 
@@ -17,12 +18,11 @@ const FILE: &str = "feed.redb";
 
 /// Starts the program where it cannot run. It must end with one clear line; this returns it.
 async fn refused(variables: &[(&str, &str)]) -> String {
-    let mut feed = tokio::process::Command::from(tests::example("feed"));
+    let mut feed = example("feed");
     feed.env("ADDR", "127.0.0.1:0").envs(variables.iter().copied());
-    let end = feed.kill_on_drop(true).output();
-    let end = within("the program ends", end).await.unwrap();
-    let stderr = String::from_utf8(end.stderr).unwrap();
-    assert_eq!((end.status.code(), &*end.stdout), (Some(1), &b""[..]), "{stderr}");
+    feed.stdout(Stdio::piped());
+    let Ended { code, stdout, stderr } = Process::spawn(feed).ended().await;
+    assert_eq!((code, &*stdout), (Some(1), ""), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     stderr
 }
