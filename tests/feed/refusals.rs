@@ -157,38 +157,3 @@ async fn the_longest_event_arrives_whole() {
         feed = Feed::start(folder.path()).await;
     }
 }
-
-#[tokio::test]
-async fn requests_that_find_no_event_or_reader_get_a_reason_in_the_form_that_is_asked_for()
- {
-    let folder = tempdir().unwrap();
-    let feed = Feed::start(folder.path()).await;
-    for (method, path, status, allow) in [
-        ("POST", "/events/1-0", 405, Some("GET")),
-        ("GET", "/readers/1", 405, Some("DELETE")),
-        ("GET", "/events/1-0", 404, None),
-        ("GET", "/events/x", 404, None),
-        ("GET", "/events?from=x", 400, None),
-        ("GET", "/events?reader=x", 400, None),
-        ("DELETE", "/readers/x", 404, None),
-    ] {
-        for (accept, form) in [
-            ("application/json", "application/json"),
-            ("text/html", "text/html"),
-            ("text/plain", "text/plain"),
-        ] {
-            let request = feed.request(method, path);
-            let answer = feed.send(request.header("accept", accept)).await;
-            assert_eq!(answer.status(), status, "{method} {path}");
-            let head = |name| {
-                let value = answer.headers().get(name);
-                value.map(|value| value.to_str().unwrap().to_string())
-            };
-            assert_eq!(head("allow").as_deref(), allow, "{method} {path}");
-            let kind = head("content-type").unwrap();
-            assert!(kind.starts_with(form), "{method} {path}: {kind}");
-            let text = answer.text().await.unwrap();
-            assert!(text.len() > 20, "{method} {path}: {text}");
-        }
-    }
-}

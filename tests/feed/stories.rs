@@ -1,18 +1,12 @@
-//! Writers and readers on an ordinary day: one order for all, a reader that is cut off,
-//! the bytes of the stream, and its end.
+//! Writers and readers on an ordinary day: one order for all, a reader that is cut off, and
+//! the bytes of the stream.
 
 use std::time::Duration;
-#[cfg(unix)]
-use std::time::Instant;
 
 use eventsource_stream::Event;
 use futures_util::future::join_all;
-#[cfg(unix)]
-use nix::sys::signal::Signal;
 use tempfile::tempdir;
 use tests::{Recording, pause, until, within};
-#[cfg(unix)]
-use tokio::io::AsyncReadExt;
 
 use crate::client::{Feed, assert_strictly_growing, parts};
 
@@ -128,34 +122,4 @@ async fn the_bytes_are_those_of_the_transcript() {
     stream.mask(&ids[0], "1764001234567-0");
     stream.mask(&ids[1], "1764001234868-0");
     stream.assert("feed");
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn when_the_program_ends_all_readers_and_a_stuck_one_get_their_last_chunk() {
-    let folder = tempdir().unwrap();
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut feed = Feed::start(folder.path()).await;
-        let mut readers = Vec::new();
-        for _ in 0..20 {
-            readers.push(feed.listen("/events?from=start").await);
-        }
-        let mut stuck = feed.reader_that_never_reads("/events").await;
-        feed.note("the end").await;
-        for reader in &mut readers {
-            reader.notes_to("the end").await;
-        }
-        let asked = Instant::now();
-        feed.signal(signal);
-        for reader in &mut readers {
-            while within("the end", reader.more()).await {}
-        }
-        assert_eq!(feed.exit_code().await, Some(0));
-        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-        let mut bytes = Vec::new();
-        within("the end", stuck.read_to_end(&mut bytes)).await.unwrap();
-        assert!(bytes.ends_with(b"\r\n0\r\n\r\n"), "the last chunk");
-        let stderr = feed.stderr();
-        assert!(!stderr.contains("panicked"), "{stderr}");
-    }
 }
