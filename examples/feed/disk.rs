@@ -1,44 +1,29 @@
 //! The log in a file of this machine, for one server: redb.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::RwLock;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
-use redb::{ReadableTableMetadata, TableDefinition, WriteTransaction};
-use tokio::{sync::oneshot, task::spawn_blocking};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction,
+};
+use tokio::sync::oneshot;
 
-use super::log::{Event, Failure, Found, Id, Tail};
-use super::{MAX_CHUNK, PAGE, Retention};
+use super::log::{
+    Encoded, Event, Failure, Id, MAX_CHUNK, Next, PAGE, Retention, Tail,
+};
+use super::log_file::{EVENTS, FEED, KEYS, LogFile, failure, to_event, to_id};
 
-/// Writes that wait for the disk, 128 MiB at most. When there are more, it is too slow.
+/// Writes that wait for the disk, 128 MiB at most. When there are more, the disk is too slow.
 const MAX_WAITING: usize = 4_096;
 /// Events that are stored together: the disk is asked once for all of them.
 const GROUP: usize = 1_024;
-/// Old events that are removed at a time, so that nobody waits long for it.
+/// Old events that are removed at a time, so that no writer waits long for it.
 const SWEEP: usize = 2 * GROUP;
-/// How often what is too old is looked for when nothing is written.
+/// How long the writer waits for a write before it looks for events that are too old.
 const REST: Duration = Duration::from_secs(1);
-/// Bytes of the file in memory, at most.
-const CACHE: usize = 64 << 20;
-
-// ANCHOR: tables
-type Key = (u64, u64);
-
-/// Type, data and idempotency key by ID.
-const EVENTS: TableDefinition<Key, (&str, &str, Option<&str>)> =
-    TableDefinition::new("events");
-/// IDs by idempotency key.
-const KEYS: TableDefinition<&str, Key> = TableDefinition::new("keys");
-/// `version` of all this, and how many events have been `removed`.
-const FEED: TableDefinition<&str, u64> = TableDefinition::new("feed");
-const VERSION: u64 = 1;
-// ANCHOR_END: tables
 
 pub struct Disk {
     writes: SyncSender<Write>,
@@ -56,17 +41,8 @@ impl Disk {
         dir: &Path,
         retention: Retention,
     ) -> Result<(Self, Arc<Tail>), String> {
-        let path = dir.join("feed.redb");
-        let fault = |why: redb::Error| {
-            let why = say(&why);
-            format!("cannot use {}: {why}; it is not overwritten", path.display())
-        };
-        fs::create_dir_all(dir)
-            .map_err(|why| format!("{}: {why}", dir.display()))?;
-        let database = open(&path).map_err(fault)?;
-        let newest = (|| newest(&database.begin_read()?))().map_err(fault)?;
+        let (file, newest) = LogFile::open(dir)?;
         let tail = Arc::new(Tail::new(newest, retention.keep));
-        let file = Arc::new(LogFile { path, database: RwLock::new(Some(database)) });
         let writer =
             Writer { file: file.clone(), retention, tail: tail.clone(), newest };
         let (writes, requests) = sync_channel(MAX_WAITING);
@@ -97,30 +73,31 @@ impl Disk {
     }
 
     // ANCHOR: after
-    /// A transaction sees one state of the log: the event itself, and what follows it. If
-    /// it is not there, what lay between may have been removed.
-    pub async fn after(&self, after: Id) -> Result<Found, Failure> {
+    /// One transaction sees one state of the log: the event itself, and what follows it. If
+    /// the event is not there, what lay between may have been removed.
+    pub async fn after(&self, last: Id) -> Result<Next<Encoded>, Failure> {
         let after = move |log: &ReadTransaction| {
-            let (mut events, mut bytes) = (Vec::new(), 0);
+            let mut events = Vec::new();
+            let mut bytes = 0;
             // At the start of a log from which nothing was ever removed, nothing is missing.
-            let mut is_known = after == Id::default() && removed(log)? == 0;
-            for found in log.open_table(EVENTS)?.range((after.ms, after.n)..)? {
+            let mut is_known = last == Id::default() && removed(log)? == 0;
+            for found in log.open_table(EVENTS)?.range((last.ms, last.n)..)? {
                 let (id, event) = found?;
                 let id = to_id(id.value());
-                is_known |= events.is_empty() && (id == after || id == after.next());
+                is_known |= events.is_empty() && (id == last || id == last.next());
                 if !is_known || bytes > MAX_CHUNK || events.len() == PAGE {
                     break;
                 }
-                if id != after {
+                if id != last {
                     let event = to_event(event.value()).encode(id);
                     bytes += event.len();
                     events.push((id, event));
                 }
             }
             if is_known {
-                return Ok(Found::Events(events));
+                return Ok(events.into());
             }
-            Ok(Found::Nothing { kept_after: nearest(log, after)? })
+            Ok(Next::Gap { resume_after: nearest(log, last)? })
         };
         self.file.read(after).await
     }
@@ -146,118 +123,11 @@ fn nearest(log: &ReadTransaction, id: Id) -> Result<Id, redb::Error> {
     }
 }
 
-fn newest(log: &ReadTransaction) -> Result<Id, redb::Error> {
-    let newest = log.open_table(EVENTS)?.last()?.map(|(id, _)| to_id(id.value()));
-    Ok(newest.unwrap_or_default())
-}
-
 fn removed(log: &ReadTransaction) -> Result<u64, redb::Error> {
     Ok(log.open_table(FEED)?.get("removed")?.map_or(0, |removed| removed.value()))
 }
 
-fn to_id((ms, n): Key) -> Id {
-    Id { ms, n }
-}
-
-fn to_event((event_type, data, _): (&str, &str, Option<&str>)) -> Event {
-    Event { event_type: event_type.into(), data: data.into() }
-}
-
-/// The file, which has to be opened again after a write has failed.
-struct LogFile {
-    path: PathBuf,
-    database: RwLock<Option<Database>>,
-}
-
-impl LogFile {
-    /// Reads on a thread where waiting for the disk stops no stream.
-    async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
-        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let file = self.clone();
-        let read = spawn_blocking(move || {
-            let database = file.database.read();
-            let database = database.as_ref().ok_or_else(closed)?;
-            read(&database.begin_read()?)
-        });
-        let read =
-            read.await.map_err(|error| Failure::Unavailable(error.to_string()))?;
-        read.map_err(|error| failure(&error))
-    }
-
-    /// After a failure, redb refuses to write until the file is opened again. Returns the
-    /// newest ID in it: what failed may have been stored all the same.
-    fn reopen(&self) -> Result<Id, redb::Error> {
-        let mut database = self.database.write();
-        *database = None; // closes it: nobody else can have it open
-        newest(&database.insert(open(&self.path)?).begin_read()?)
-    }
-}
-
-fn closed() -> redb::Error {
-    redb::Error::DatabaseClosed
-}
-
-fn failure(error: &redb::Error) -> Failure {
-    match error {
-        redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
-            Failure::Full("the disk is full".into())
-        }
-        error => Failure::Unavailable(say(error)),
-    }
-}
-
-/// In our words, where there are better ones than redb's.
-fn say(error: &redb::Error) -> String {
-    match error {
-        redb::Error::DatabaseAlreadyOpen => "another process uses it".into(),
-        error => error.to_string(),
-    }
-}
-
-// ANCHOR: open
-/// Opens a log, or makes a new one where there is no file. Every page has a checksum: all
-/// of them are looked at, so that nobody reads what was never written.
-fn open(path: &Path) -> Result<Database, redb::Error> {
-    if !path.try_exists()? {
-        create(path)?;
-    }
-    let database = Database::builder()
-        .set_cache_size(CACHE)
-        .set_check_integrity_on_open(true)
-        .open(path)?;
-    let version = database.begin_read()?.open_table(FEED)?.get("version")?;
-    match version.map(|version| version.value()) {
-        Some(VERSION) => Ok(database),
-        other => Err(redb::Error::Corrupted(format!("a log of version {other:?}"))),
-    }
-}
-
-/// Made under another name first: what is found under its own name later is complete.
-fn create(path: &Path) -> Result<(), redb::Error> {
-    let new = path.with_extension("new");
-    if new.try_exists()? {
-        fs::remove_file(&new)?; // from a start that was killed
-    }
-    let database = Database::create(&new)?;
-    let log = database.begin_write()?;
-    log.open_table(FEED)?.insert("version", VERSION)?;
-    log.open_table(EVENTS)?;
-    log.open_table(KEYS)?;
-    log.commit()?;
-    database.close()?;
-    fs::rename(&new, path)?;
-    #[cfg(unix)] // so that its name is on the disk, too
-    path.parent()
-        .map(File::open)
-        .transpose()?
-        .map_or(Ok(()), |dir| dir.sync_all())?;
-    Ok(())
-}
-// ANCHOR_END: open
-
-/// The only one that writes, on a thread of its own.
+/// All writes go through one writer, on a thread of its own.
 struct Writer {
     file: Arc<LogFile>,
     retention: Retention,
@@ -274,7 +144,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            // What has come while the disk was busy is stored together.
+            // Writes that came while the disk was busy are stored together.
             let group: Vec<Write> =
                 first.into_iter().chain(writes.try_iter().take(GROUP - 1)).collect();
             match self.store(&group) {
@@ -304,17 +174,17 @@ impl Writer {
     // ANCHOR_END: run
 
     // ANCHOR: store
-    /// Stores all or none. Readers get them when they are durable, no sooner: what they
-    /// have seen must not be gone after a crash, nor its ID be given again.
+    /// Stores all or none of a group. Readers get an event when it is durable, no sooner: an
+    /// event that they have seen must not be gone after a crash, nor its ID be given again.
     fn store(
         &mut self,
         group: &[Write],
     ) -> Result<Vec<Result<Id, Failure>>, redb::Error> {
-        let database = self.file.database.read();
-        let log = database.as_ref().ok_or_else(closed)?.begin_write()?;
+        let log = self.file.begin_write()?;
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let now = now.as_millis() as u64;
-        let (mut ids, mut new) = (Vec::with_capacity(group.len()), Vec::new());
+        let mut ids = Vec::with_capacity(group.len());
+        let mut new = Vec::new();
         let mut newest = self.newest;
         for Write { event, key, .. } in group {
             let key = key.as_deref();
@@ -375,15 +245,16 @@ fn insert(
 }
 
 // ANCHOR: sweep
-/// Removes what is too much or too old, with its key, and returns the oldest event that is
-/// left if it was not the oldest before. The newest event stays: who has that one has missed
-/// nothing.
+/// Removes events that are too many or too old, with their keys, and returns the oldest event
+/// that is left if it was not the oldest before. The newest event stays: a reader that has
+/// that one has missed nothing.
 fn sweep(
     log: &WriteTransaction,
     Retention { keep, age }: Retention,
     now: u64,
 ) -> Result<Option<Id>, redb::Error> {
-    let (mut events, mut keys) = (log.open_table(EVENTS)?, log.open_table(KEYS)?);
+    let mut events = log.open_table(EVENTS)?;
+    let mut keys = log.open_table(KEYS)?;
     let since = now.saturating_sub(age.as_millis() as u64);
     let mut removed = 0;
     while removed < SWEEP as u64 && events.len()? > 1 {

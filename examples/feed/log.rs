@@ -1,9 +1,10 @@
-//! What a log of events is, wherever it is kept: IDs that never come again, events in
-//! their order, and the newest of them in memory.
+//! A log of events, wherever it is kept: IDs that never come again, events in their order,
+//! and the newest of them in memory.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -11,7 +12,27 @@ use salvo::sse::SseEvent;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{MAX_CHUNK, MAX_DATA, MAX_TYPE, TAIL};
+// ANCHOR: bounds
+/// Bytes of an event's type, which is a name.
+const MAX_TYPE: usize = 64;
+/// Bytes of an event's data: a few paragraphs. Larger things have a URL.
+pub const MAX_DATA: usize = 4_096;
+/// Bytes that one write to a reader carries, unless one event is longer.
+pub const MAX_CHUNK: usize = 32 << 10;
+/// Events that a reader who is behind gets from the store at a time.
+pub const PAGE: usize = 256;
+/// Events in memory for readers who are up to date: 4 MiB, if all are that long, and 28 MiB
+/// if they are nothing but newlines, because each newline begins another `data: ` line.
+const TAIL: usize = 1_024;
+// ANCHOR_END: bounds
+
+/// How much a log keeps: no more events than `keep`, and none that is older than `age`. Redis
+/// may keep some more, because it removes them by the hundred. The newest event always stays.
+#[derive(Clone, Copy)]
+pub struct Retention {
+    pub keep: usize,
+    pub age: Duration,
+}
 
 // ANCHOR: id
 /// An event's ID, written `1764001234567-0`: the millisecond in which it was stored, and
@@ -24,7 +45,7 @@ pub struct Id {
 }
 
 impl Id {
-    /// The next ID that could be: nothing lies in between.
+    /// The next possible ID: nothing lies in between.
     pub fn next(self) -> Self {
         match self.n.checked_add(1) {
             Some(n) => Self { n, ..self },
@@ -32,7 +53,7 @@ impl Id {
         }
     }
 
-    /// The way back.
+    /// The inverse of `next`.
     pub fn previous(self) -> Self {
         match self.n.checked_sub(1) {
             Some(n) => Self { n, ..self },
@@ -50,7 +71,8 @@ impl Display for Id {
 impl FromStr for Id {
     type Err = ();
 
-    /// An ID comes from a client, so anything may be in it, as in `+1-00`.
+    /// Refuses what is not written exactly as above, such as `+1-00`: an ID comes from a
+    /// client, so it may be anything.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (ms, n) = text.split_once('-').ok_or(())?;
         let id = Self { ms: ms.parse().or(Err(()))?, n: n.parse().or(Err(()))? };
@@ -60,7 +82,7 @@ impl FromStr for Id {
 // ANCHOR_END: id
 
 // ANCHOR: event
-/// What a client posts.
+/// An event as a client posts it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
@@ -70,7 +92,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Why it cannot be sent as an event, if it cannot.
+    /// Says why this cannot be sent as an event, if it cannot.
     pub fn fault(&self) -> Option<String> {
         let Self { event_type, data } = self;
         if event_type.is_empty() || event_type.len() > MAX_TYPE {
@@ -86,11 +108,11 @@ impl Event {
         if data.len() > MAX_DATA {
             return Some(format!("data has {MAX_DATA} bytes at most"));
         }
-        // It ends a line like a newline, and would arrive as one.
+        // A carriage return ends a line like a newline, and would arrive as one.
         data.contains('\r').then(|| "the data has a carriage return".into())
     }
 
-    /// The bytes of the stream, the same for all readers.
+    /// Encodes the event for the stream: the same bytes go to all readers.
     pub fn encode(&self, id: Id) -> Bytes {
         let event = SseEvent::default().name(&self.event_type).text(&self.data);
         event.id(id.to_string()).to_string().into()
@@ -98,22 +120,65 @@ impl Event {
 }
 // ANCHOR_END: event
 
-/// What follows an ID in the log.
-pub enum Found {
-    /// In order, and without a gap. Empty if nothing follows yet.
-    Events(Vec<(Id, Bytes)>),
-    /// Nobody can say what follows: the ID is of no event that is kept. The log goes on
-    /// after this one, the newest before it, or the start.
-    Nothing { kept_after: Id },
+// ANCHOR: next
+/// How the log goes on after an event: the answer of the tail and of each store.
+pub enum Next<Events> {
+    /// At least one event, in order and without a gap.
+    Events(Events),
+    /// The event is the newest.
+    UpToDate,
+    /// The event is not kept, so nobody can say what followed it. The log goes on after
+    /// `resume_after`: the newest event that is kept and older, or else the start.
+    Gap { resume_after: Id },
+}
+// ANCHOR_END: next
+
+/// Events as a store finds them, each with its ID and encoded.
+pub type Encoded = Vec<(Id, Bytes)>;
+
+impl From<Encoded> for Next<Encoded> {
+    fn from(events: Encoded) -> Self {
+        if events.is_empty() { Self::UpToDate } else { Self::Events(events) }
+    }
 }
 
-/// Why a store did not do what it was asked to. What was to be stored may be stored all the
-/// same, unless the key is taken: who repeats it with its key finds out.
+/// Events for one write to a reader, and the ID of the last of them.
+pub struct Chunk {
+    pub last: Id,
+    pub bytes: Bytes,
+}
+
+impl Next<Chunk> {
+    /// Joins these events, from the first on, as many as one write may carry.
+    pub fn chunk<'a>(events: impl IntoIterator<Item = &'a (Id, Bytes)>) -> Self {
+        let mut events = events.into_iter();
+        let Some((mut last, first)) = events.next().cloned() else {
+            return Self::UpToDate;
+        };
+        // One event alone is the normal case, and is not copied.
+        let mut bytes = Vec::new();
+        for (id, event) in events {
+            if bytes.is_empty() {
+                bytes.extend_from_slice(&first);
+            }
+            if bytes.len() + event.len() > MAX_CHUNK {
+                break;
+            }
+            bytes.extend_from_slice(event);
+            last = *id;
+        }
+        let bytes = if bytes.is_empty() { first } else { bytes.into() };
+        Self::Events(Chunk { last, bytes })
+    }
+}
+
+/// Why the feed did not do what it was asked to. An event may be stored all the same, unless
+/// the key is taken: a client that repeats it with its key finds out.
 #[derive(Debug)]
 pub enum Failure {
-    /// There is no room.
+    /// There is no room for the event.
     Full(String),
-    /// The store does not answer.
+    /// The store does not answer, or there are too many readers.
     Unavailable(String),
     /// The idempotency key stands for another event.
     KeyTaken,
@@ -130,44 +195,24 @@ impl Display for Failure {
     }
 }
 
-/// Events from the first on, as many as one write may carry, and the ID of the last.
-pub fn chunk<'a>(
-    events: impl IntoIterator<Item = &'a (Id, Bytes)>,
-) -> Option<(Id, Bytes)> {
-    let mut events = events.into_iter();
-    let (mut last, first) = events.next()?.clone();
-    let mut bytes = Vec::new();
-    for (id, event) in events {
-        if bytes.is_empty() {
-            bytes.extend_from_slice(&first);
-        }
-        if bytes.len() + event.len() > MAX_CHUNK {
-            break;
-        }
-        bytes.extend_from_slice(event);
-        last = *id;
-    }
-    Some((last, if bytes.is_empty() { first } else { bytes.into() }))
-}
-
 // ANCHOR: tail
 /// The newest events, in memory: readers who are up to date never touch the store.
 pub struct Tail {
-    /// How many: no more than the store keeps.
+    /// How many events it holds: no more than the store keeps.
     most: usize,
-    kept: RwLock<Kept>,
+    recent: RwLock<Recent>,
     /// Wakes all readers when there is something new.
     grew: Notify,
 }
 
-struct Kept {
-    /// The event that came right before those that are kept.
+struct Recent {
+    /// The event that came right before these.
     after: Id,
-    /// Each encoded once for all readers.
+    /// Each event is encoded once for all readers.
     events: VecDeque<(Id, Bytes)>,
 }
 
-impl Kept {
+impl Recent {
     fn forget(&mut self, count: usize) {
         if let Some((id, _)) = self.events.drain(..count).next_back() {
             self.after = id;
@@ -177,36 +222,36 @@ impl Kept {
 
 impl Tail {
     pub fn new(newest: Id, keep: usize) -> Self {
-        let kept = Kept { after: newest, events: VecDeque::new() };
+        let recent = Recent { after: newest, events: VecDeque::new() };
         let most = TAIL.min(keep);
-        Self { most, kept: RwLock::new(kept), grew: Notify::new() }
+        Self { most, recent: RwLock::new(recent), grew: Notify::new() }
     }
 
     pub fn newest(&self) -> Id {
-        let kept = self.kept.read();
-        kept.events.back().map_or(kept.after, |(id, _)| *id)
+        let recent = self.recent.read();
+        recent.events.back().map_or(recent.after, |(id, _)| *id)
     }
 
-    /// Appends what follows the newest.
+    /// Appends the events that follow the newest.
     pub fn push(&self, events: impl IntoIterator<Item = (Id, Bytes)>) {
-        let mut kept = self.kept.write();
-        kept.events.extend(events);
-        let surplus = kept.events.len().saturating_sub(self.most);
-        kept.forget(surplus);
-        drop(kept);
+        let mut recent = self.recent.write();
+        recent.events.extend(events);
+        let surplus = recent.events.len().saturating_sub(self.most);
+        recent.forget(surplus);
+        drop(recent);
         self.wake();
     }
 
-    /// Forgets what the store does not keep any more: all that is older than this one.
+    /// Forgets all events before this one: the store does not keep them any more.
     pub fn forget_before(&self, oldest: Id) {
-        let mut kept = self.kept.write();
-        let older = kept.events.partition_point(|(id, _)| *id < oldest);
-        kept.forget(older);
+        let mut recent = self.recent.write();
+        let older = recent.events.partition_point(|(id, _)| *id < oldest);
+        recent.forget(older);
     }
 
-    /// Begins anew after this event: what followed the newest is not known.
+    /// Begins anew after this event, when nobody knows what followed the newest.
     pub fn restart(&self, after: Id) {
-        *self.kept.write() = Kept { after, events: VecDeque::new() };
+        *self.recent.write() = Recent { after, events: VecDeque::new() };
         self.wake();
     }
 
@@ -215,21 +260,20 @@ impl Tail {
         self.grew.notify_waiters();
     }
 
-    /// Ready when something has come after this call.
+    /// Is ready when something has come after this call.
     pub fn grew(&self) -> Notified<'_> {
         self.grew.notified()
     }
 
-    /// What follows an event: nothing yet, or a chunk and the ID of its last event. `Err` if
-    /// the event is not among those that are kept here.
-    pub fn after(&self, id: Id) -> Result<Option<(Id, Bytes)>, ()> {
-        let kept = self.kept.read();
-        let next = match kept.events.binary_search_by_key(&id, |(id, _)| *id) {
+    /// Says how the log goes on after an event, unless the event is not among these.
+    pub fn next_after(&self, id: Id) -> Option<Next<Chunk>> {
+        let recent = self.recent.read();
+        let next = match recent.events.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(at) => at + 1,
-            Err(0) if id == kept.after => 0,
-            Err(_) => return Err(()),
+            Err(0) if id == recent.after => 0,
+            Err(_) => return None,
         };
-        Ok(chunk(kept.events.range(next..)))
+        Some(Next::chunk(recent.events.range(next..)))
     }
 }
 // ANCHOR_END: tail

@@ -197,7 +197,7 @@ struct Kill(mpsc::Sender<Asker>);
 #[handler]
 impl Kill {
     async fn handle(&self, req: &Request) -> Result<Json<Killed>, StatusError> {
-        feed::refuse_foreign(req)?;
+        feed::http::refuse_foreign(req)?;
         let (asker, answer) = oneshot::channel();
         let killed = async {
             self.0.send(asker).await.ok()?;

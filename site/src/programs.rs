@@ -42,7 +42,7 @@ macro_rules! compiled {
 pub const MOUNTED: [Compiled; 6] = [
     compiled!("chat": "main.rs" "index.html"),
     compiled!("faults": "main.rs" "index.html"),
-    compiled!("feed": "main.rs" "log.rs" "disk.rs" "redis_streams.rs" "index.html"),
+    compiled!("feed": "main.rs" "http.rs" "reader.rs" "log.rs" "store.rs" "disk.rs" "log_file.rs" "redis_streams.rs" "redis_connections.rs" "index.html"),
     compiled!("llm": "main.rs" "answer.rs" "upstream.rs" "parser.rs" "model.rs" "index.html" "model.html"),
     compiled!("tick": "main.rs" "index.html"),
     compiled!("wire": "main.rs" "index.html"),

@@ -1,12 +1,12 @@
-//! Chapter 8: between what a reader has missed and what is live there is a moment. Here,
-//! something is stored in it each time.
+//! Chapter 8: between the replay of missed events and the live ones there is a moment. In
+//! these tests, an event is stored in that moment each time.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::broadcast::{Receiver, Sender};
 
 // ANCHOR: log
-/// The events 1, 2, 3, …: kept for those who come back, and sent to those who are here.
+/// The events 1, 2, 3, …: kept for readers that come back, and sent to those that are here.
 struct Log {
     kept: Mutex<Vec<u64>>,
     live: Sender<u64>,
@@ -20,7 +20,7 @@ impl Log {
         drop(self.live.send(event)); // nobody may be here
     }
 
-    /// What came after this event.
+    /// The events after this one.
     fn after(&self, last: u64) -> Vec<u64> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().copied().filter(|event| *event > last).collect()

@@ -1,4 +1,4 @@
-//! What the pages of chapters 8 and 13 show of `feed`.
+//! The sessions that the pages of chapters 8 and 13 show.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ async fn the_sessions_of_chapter_13_are_as_recorded() {
     let url = redis.url();
     let a = Program::start_with("feed", &[("REDIS_URL", &url)]).await;
     let b = Program::start_with("feed", &[("REDIS_URL", &url)]).await;
-    // As in a terminal.
+    // Print answers as in a terminal.
     let port = redis.addr().rsplit_once(':').unwrap().1.to_string();
     let cli = format!("redis-cli --no-raw -p {port}");
     let raw = format!("$(redis-cli -p {port}");

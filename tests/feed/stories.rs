@@ -1,0 +1,125 @@
+//! Writers and readers on an ordinary day: one order for all, a reader that is cut off, and
+//! the bytes of the stream.
+
+use std::time::Duration;
+
+use eventsource_stream::Event;
+use futures_util::future::join_all;
+use tempfile::tempdir;
+use tests::{Recording, pause, until, within};
+
+use crate::client::{Feed, assert_strictly_growing, parts};
+
+#[tokio::test]
+async fn writers_at_once_make_one_order_that_all_readers_see() {
+    const WRITERS: usize = 32;
+    const EACH: usize = 40;
+    let folder = tempdir().unwrap();
+    let feed = Feed::start(folder.path()).await;
+    let mut readers = Vec::new();
+    for _ in 0..5 {
+        readers.push(feed.listen("/events?from=start").await);
+    }
+    let writing = join_all((0..WRITERS).map(async |writer| {
+        let mut ids = Vec::new();
+        for n in 0..EACH {
+            ids.push(feed.note(&format!("{writer}: {n}")).await);
+        }
+        assert_strictly_growing(&ids);
+        ids
+    }));
+    let reading = join_all(readers.iter_mut().map(async |reader| {
+        let mut seen = Vec::new();
+        while seen.len() < WRITERS * EACH {
+            let Event { id, data, .. } = reader.next().await;
+            seen.push((id, data));
+        }
+        seen
+    }));
+    let (written, seen) = tokio::join!(writing, reading);
+    assert_strictly_growing(seen[0].iter().map(|(id, _)| id));
+    assert!(seen.iter().all(|same| *same == seen[0]), "one order for all");
+    let mut once: Vec<_> = written
+        .iter()
+        .enumerate()
+        .flat_map(|(writer, ids)| {
+            let note = move |(n, id): (usize, &String)| {
+                (parts(id), id.clone(), format!("{writer}: {n}"))
+            };
+            ids.iter().enumerate().map(note)
+        })
+        .collect();
+    once.sort();
+    assert!(once.into_iter().map(|(_, id, data)| (id, data)).eq(seen[0].clone()));
+}
+
+#[tokio::test]
+async fn one_reader_can_be_cut_off_and_the_others_stay() {
+    let folder = tempdir().unwrap();
+    let feed = Feed::start(folder.path()).await;
+    let at = |n: u128| format!("/events?reader={n:032x}");
+    let delete = async |path: &str, origin: &str| {
+        let request = feed.request("DELETE", path);
+        let request = request.header("origin", origin);
+        feed.send(request).await.status().as_u16()
+    };
+    let own = &*feed.url;
+    let ann = format!("/readers/{:032x}", 0xa1);
+    let bob = format!("/readers/{:032x}", 0xb2);
+    assert_eq!(delete(&ann, own).await, 404, "she is not there yet");
+    let mut ann_reads = feed.listen(&at(0xa1)).await;
+    let mut bob_reads = feed.listen(&at(0xb2)).await;
+    let mut nobody_reads = feed.listen("/events").await;
+    for reader in [&mut ann_reads, &mut bob_reads, &mut nobody_reads] {
+        reader.begin().await;
+    }
+    assert_eq!(delete(&ann, "http://example.com").await, 403);
+    feed.note("one").await;
+    assert_eq!(ann_reads.note().await, "one");
+    assert_eq!(delete(&ann, own).await, 204);
+    assert!(!within("the end", ann_reads.more()).await, "and a clean one");
+    assert_eq!(delete(&ann, own).await, 404);
+    feed.note("two").await;
+    for reader in [&mut bob_reads, &mut nobody_reads] {
+        assert_eq!(reader.notes_to("two").await, ["one", "two"]);
+    }
+    // Ann comes back, and has missed nothing.
+    let last = ann_reads.reading.last_event_id;
+    let mut again = feed.listen_after(&last, &at(0xa1)).await;
+    assert_eq!(again.note().await, "two");
+    // A second stream of the same reader ends the first.
+    let mut second = feed.listen(&at(0xa1)).await;
+    second.begin().await;
+    assert!(!within("the end", again.more()).await);
+    drop(again);
+    feed.note("three").await;
+    assert_eq!(second.note().await, "three");
+    assert_eq!(delete(&ann, own).await, 204, "the second is the one that is known");
+    assert!(!within("the end", second.more()).await);
+    // A reader that leaves by itself is forgotten.
+    drop(bob_reads);
+    until("the reader is gone", async || delete(&bob, own).await == 404).await;
+    for id in ["", "1", "x", &"g".repeat(32), &"A".repeat(32), &"+1".repeat(16)] {
+        let answer = feed.get(&format!("/events?reader={id}")).await;
+        assert_eq!(answer.status(), 400, "{id}");
+        assert!(answer.text().await.unwrap().contains("32 hex digits"), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn the_bytes_are_those_of_the_transcript() {
+    let folder = tempdir().unwrap();
+    let feed = Feed::start(folder.path()).await;
+    let mut stream = Recording::of(feed.get("/events").await);
+    stream.chunk().await;
+    let mut ids = Vec::new();
+    for note in ["It has begun to rain.", "It rains on:\ntake an umbrella."] {
+        // The recording is replayed with these pauses.
+        pause(Duration::from_millis(300)).await;
+        ids.push(feed.note(note).await);
+        stream.chunk().await;
+    }
+    stream.mask(&ids[0], "1764001234567-0");
+    stream.mask(&ids[1], "1764001234868-0");
+    stream.assert("feed");
+}
