@@ -65,7 +65,7 @@ impl Process {
         self.stdout = None;
     }
 
-    /// What it wrote to stderr so far.
+    /// All that it has written to stderr so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
     }

@@ -1,5 +1,5 @@
-//! A Redis of a test's own: a real `redis-server`, which can be killed, paused and started
-//! again, and asked.
+//! A real `redis-server` for one test, which can be killed, paused, started again, and
+//! asked.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::process::collect;
 use crate::wait::{until, within};
 
-/// What is acknowledged is on disk, unless a test wants something else.
+/// Everything that Redis acknowledges is on disk, unless a test asks for something else.
 const SETTINGS: [(&str, &str); 4] = [
     ("bind", "127.0.0.1"),
     ("save", ""),

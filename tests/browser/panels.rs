@@ -1,0 +1,282 @@
+//! The book in a real browser: its panels, and the page around them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use salvo::Router;
+use salvo::serve_static::StaticDir;
+use serde_json::Value;
+use tests::{Browser, Program, root, run_book, serve, within};
+
+/// Bytes that chapter 2 may transfer, as they travel: compressed, with their heads.
+const MAX_TRANSFER: u64 = 150_000;
+/// How long a test watches that something does not happen.
+const WATCH: Duration = Duration::from_millis(1500);
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn chapter_5_holds_two_windows_that_talk_and_a_reader() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    for page in ["chat.html", "it/chat.html"] {
+        browser.open(&format!("{}/{page}", book.url)).await;
+        let frame = |n: u8| {
+            format!(
+                "document.querySelectorAll('live-page iframe')[{n}].contentDocument"
+            )
+        };
+        for n in [0, 1] {
+            let state =
+                format!("{}?.querySelector('#state')?.textContent", frame(n));
+            browser.until(&format!("{state} == 'connected'")).await;
+        }
+        let heard = "document.querySelector('live-stream').textContent";
+        browser.eval("document.querySelector('live-stream').scrollIntoView()").await;
+        browser.until(&format!("{STATE} == 'live' && {EVENTS} >= 2")).await;
+        let write = format!(
+            "({0}.querySelector('#text').value = 'from {page}', {0}.querySelector('form').requestSubmit())",
+            frame(0)
+        );
+        browser.eval(&write).await;
+        let log = format!("{}.querySelector('#log').textContent", frame(1));
+        browser.until(&format!("{log}.includes('from {page}')")).await;
+        browser.until(&format!("{heard}.includes('from {page}')")).await;
+    }
+}
+
+/// The parts of the panel, as JavaScript.
+const STATE: &str = "document.querySelector('live-stream').dataset.state";
+const EVENTS: &str = "document.querySelectorAll('live-stream li').length";
+const FIRST: &str = "document.querySelector('live-stream li code')?.textContent";
+const TOGGLE: &str = "document.querySelector('live-stream .toggle').click()";
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_connects_stops_and_starts_again() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    for (page, live, stopped) in
+        [("tick.html", "live", "stopped"), ("it/tick.html", "in diretta", "fermato")]
+    {
+        browser.open(&format!("{}/{page}", book.url)).await;
+        browser.until(&format!("{STATE} == 'live' && {EVENTS} >= 2")).await;
+        let state = "document.querySelector('live-stream .state').textContent";
+        assert_eq!(browser.eval(state).await, live);
+        assert_eq!(browser.eval(FIRST).await, "1");
+        let bytes = "document.querySelector('live-stream .bytes pre').textContent";
+        browser
+            .until(&format!("{bytes}.startsWith('data: 1\\\\n\\n\\\\n\\n')"))
+            .await;
+
+        browser.eval(TOGGLE).await;
+        assert_eq!(browser.eval(state).await, stopped);
+        let events = browser.eval(EVENTS).await;
+        browser.never(&format!("{EVENTS} != {events}"), WATCH).await;
+
+        browser.eval(TOGGLE).await;
+        browser.until(&format!("{STATE} == 'live' && {EVENTS} >= 2")).await;
+        assert_eq!(browser.eval(FIRST).await, "1");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_closes_out_of_sight_and_comes_back() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    browser.eval("scrollTo(0, document.body.scrollHeight)").await;
+    browser.until(&format!("{STATE} == 'paused'")).await;
+    browser.eval("scrollTo(0, 0)").await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_replays_when_the_server_has_gone() {
+    let mut book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    book.stop();
+    browser.until(&format!("{STATE} == 'lost'")).await;
+    browser.eval(TOGGLE).await;
+    browser.until(&format!("{STATE} == 'recorded' && {EVENTS} >= 1")).await;
+    browser.until("!document.querySelector('live-stream .why').hidden").await;
+}
+
+/// Serves static files below a path, as a static host does.
+async fn static_host(folder: &Path, below: &str) -> String {
+    let files = StaticDir::new(folder.to_path_buf()).defaults("index.html");
+    let path = format!("{below}/{{**path}}");
+    format!("{}/{below}", serve(Router::with_path(path).get(files)).await)
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_static_host_replays_the_recording_at_its_pace() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("book");
+    let built = run_book(&root(), &["build", "--dest", out.to_str().unwrap()]);
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+    let host = static_host(&out, "some/where").await;
+
+    let browser = Browser::start().await;
+    for page in ["hello.html", "it/tick.html"] {
+        browser.open(&format!("{host}/{page}")).await;
+        browser.until(&format!("{STATE} == 'recorded' && {EVENTS} == 2")).await;
+        browser.until(&format!("{STATE} == 'recordedEnd' && {EVENTS} == 5")).await;
+        // The recording holds five events in four seconds.
+        let last =
+            "document.querySelector('live-stream li:last-child time').textContent";
+        let last = browser.eval(last).await;
+        assert!(last.as_str().unwrap().starts_with('4'), "{last}");
+        // Every file came, although the book is not at the top of the host.
+        let failed = "performance.getEntriesByType('resource')\
+                      .filter((entry) => entry.responseStatus >= 400).length";
+        assert_eq!(browser.eval(failed).await, 0);
+        browser.eval(TOGGLE).await;
+        browser.until(&format!("{STATE} == 'recorded'")).await;
+    }
+    // A program's own page cannot be replayed: there is a sentence in its place.
+    for (page, panel) in [("chat", "live-page"), ("feed", "kill-panel")] {
+        browser.open(&format!("{host}/{page}.html")).await;
+        browser.until(&format!("!!document.querySelector('{panel} p')")).await;
+        let frame = browser.eval("document.querySelector('iframe')").await;
+        assert_eq!(frame, Value::Null);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn chapter_2_is_light_and_asks_nobody_else() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.eval("document.querySelector('.language-rust').scrollIntoView()").await;
+    browser.until("!!document.querySelector('.language-rust .hljs-keyword')").await;
+    browser.eval("scrollTo(0, 0)").await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    let entries = "[...performance.getEntriesByType('resource'), performance.getEntriesByType('navigation')[0]]";
+    let foreign = format!(
+        "{entries}.filter((one) => !one.name.startsWith(location.origin)).length"
+    );
+    assert_eq!(browser.eval(&foreign).await, 0);
+    let size = format!("{entries}.reduce((sum, one) => sum + one.transferSize, 0)");
+    let size = browser.eval(&size).await.as_u64().unwrap();
+    println!("chapter 2 transfers {size} bytes");
+    assert!((20_000..=MAX_TRANSFER).contains(&size), "{size} bytes");
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_picker_keeps_the_page_and_the_heading() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.eval("document.getElementById('named-events').scrollIntoView()").await;
+    browser.eval("document.querySelector('.languages a[lang=it]').click()").await;
+    browser.until("document.documentElement.lang == 'it'").await;
+    assert_eq!(browser.eval("location.pathname").await, "/it/tick.html");
+    assert_eq!(browser.eval("location.hash").await, "#named-events");
+    let top = "document.getElementById('named-events').getBoundingClientRect().top";
+    browser.until(&format!("{top} >= 0 && {top} < innerHeight / 2")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_search_finds_in_the_language_of_the_page() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    for (page, word) in
+        [("index.html", "heartbeat"), ("it/index.html", "contropressione")]
+    {
+        browser.open(&format!("{}/{page}", book.url)).await;
+        browser.until("document.readyState == 'complete'").await;
+        browser.eval("document.getElementById('search').showPopover()").await;
+        let input = "document.querySelector('#search input')";
+        browser.until(&format!("document.activeElement == {input}")).await;
+        let ask = format!(
+            "({input}.value = '{word}', {input}.dispatchEvent(new Event('input')))"
+        );
+        browser.until("!!window.search?.index").await;
+        browser.eval(&ask).await;
+        browser.until("document.querySelectorAll('#search li').length > 0").await;
+        let found = "document.querySelector('#search li').textContent.toLowerCase()";
+        browser.until(&format!("{found}.includes('{word}')")).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn all_tabs_share_one_reload_stream() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    let url = format!("{}/glossary.html", book.url);
+    // With a stream each, the seventh tab would wait for ever.
+    let mut tabs = Vec::new();
+    for _ in 0..8 {
+        tabs.push(browser.new_tab().await);
+        browser.open(&url).await;
+        browser.eval("window.old = true").await;
+    }
+    let page = book.folder().join("src/en/glossary.md");
+    let text = fs::read_to_string(&page).unwrap();
+    fs::write(&page, text.replace("# Glossary", "# Glossary, changed")).unwrap();
+    for tab in tabs {
+        browser.to_tab(tab).await;
+        browser
+            .until("window.old == undefined && document.readyState == 'complete'")
+            .await;
+        let title = "document.querySelector('h1').textContent";
+        assert_eq!(browser.eval(title).await, "Glossary, changed");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn no_page_is_wider_than_a_phone() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.resize(360, 800).await;
+    for language in ["", "it/"] {
+        for page in [
+            "index", "hello", "tick", "chat", "slow", "feed", "choosing",
+            "glossary", "print",
+        ] {
+            browser.open(&format!("{}/{language}{page}.html", book.url)).await;
+            browser.until("document.readyState == 'complete'").await;
+            let wide = "document.documentElement.scrollWidth - innerWidth";
+            assert_eq!(browser.eval(wide).await, 0, "{language}{page}");
+        }
+        // The last page is the one for paper: its panels are text.
+        let panels = "document.querySelectorAll('live-stream > pre').length";
+        assert!(browser.eval(panels).await.as_u64() >= Some(3));
+        assert_eq!(
+            browser.eval("document.querySelectorAll('.toggle').length").await,
+            0
+        );
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_cheat_sheet_prints_on_one_sheet() {
+    let book = Program::serve_book().await;
+    let folder = tempfile::tempdir().unwrap();
+    for page in ["cheat.html", "it/cheat.html"] {
+        let pdf = folder.path().join("page.pdf");
+        let print = format!("--print-to-pdf={}", pdf.display());
+        let url = format!("{}/{page}", book.url);
+        let mut chromium = tokio::process::Command::new("chromium");
+        chromium.args(["--headless", "--no-sandbox", "--disable-gpu", &print, &url]);
+        let output = within("a page on paper", chromium.output()).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let pdf = String::from_utf8_lossy(&fs::read(pdf).unwrap()).to_string();
+        let sheets =
+            pdf.matches("/Type /Page").count() - pdf.matches("/Type /Pages").count();
+        assert_eq!(sheets, 1, "{page}");
+    }
+}

@@ -1,0 +1,214 @@
+//! The promises that every program of the book keeps, whatever it teaches. The row of a
+//! program gives the requests with which each promise is tested, or the reason why the
+//! program is exempt. `cargo test -p tests --test contract chat` runs the tests of one row.
+
+mod promises;
+mod silence;
+mod streams;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use streams::Act::{Generates, Stores, Waits};
+use streams::Stream::{self, Answer, Completion, Get, Put};
+use tests::root;
+
+/// Makes of a promise in a row a test, or nothing where the program is exempt.
+macro_rules! promise {
+    (exempt ($why:literal) $promise:ident) => {
+        const _: () = assert!(!$why.is_empty(), "an exemption has a reason");
+    };
+    (kept ($($is:expr),*) $promise:ident) => {
+        #[tokio::test]
+        async fn $promise() {
+            promises::$promise(NAME $(, $is)*).await;
+        }
+    };
+}
+
+/// The stream of a row that has to be filled with comments, and the text it begins with.
+macro_rules! silence {
+    (exempt $why:tt) => {
+        None
+    };
+    (kept ($stream:expr, $begin:expr)) => {
+        Some(($stream, $begin))
+    };
+}
+
+/// Makes of each row a module, with a test for each promise that the program keeps.
+macro_rules! programs {
+    ($(
+        $name:ident {
+            address: $address:tt $address_is:tt
+            head: $head:tt $head_is:tt
+            silence: $silence:tt $silence_is:tt
+            refusals: $refusals:tt $refusals_are:tt
+            page: $page:tt $page_is:tt
+            stop: $stop:tt $stop_is:tt
+        }
+    )*) => {
+        $(mod $name {
+            #[allow(unused_imports)] // by a row that is exempt from much
+            use super::*;
+            const NAME: &str = stringify!($name);
+            promise!($address $address_is a_taken_or_bad_address_is_one_clear_line);
+            promise!($head $head_is
+                the_head_names_a_stream_and_forbids_to_keep_it_back);
+            promise!($silence $silence_is silence_is_filled_with_comments);
+            promise!($refusals $refusals_are other_paths_and_methods_get_a_reason);
+            promise!($page $page_is the_page_asks_for_a_relative_address);
+            #[cfg(unix)]
+            promise!($stop $stop_is
+                asked_to_end_it_ends_its_streams_whole_and_then_itself);
+        })*
+        const ROWS: &[&str] = &[$(stringify!($name)),*];
+        const SILENCES: &[Option<(Stream, &str)>] = &[$(silence!($silence $silence_is)),*];
+    };
+}
+
+programs! {
+    hello {
+        address: kept()
+        head: kept(Get("/"))
+        silence: exempt("an event comes each second, which is the heartbeat, too")
+        refusals: exempt("it is tiny, and answers in plain text: `tests/hello` says how")
+        page: exempt("it has no page")
+        stop: exempt("signals are the system's: `chat` adds a clean stop")
+    }
+    tick {
+        address: kept()
+        head: kept(Get("/ticks"))
+        silence: exempt("an event comes each second, which is the heartbeat, too")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("POST", "/ticks", 405, Some("GET"), "not supported"),
+        ])
+        page: kept(&["new EventSource('ticks')"])
+        stop: exempt("signals are the system's: `chat` adds a clean stop")
+    }
+    wire {
+        address: kept()
+        head: kept(Put("/wire/a", "data: a\n\n"))
+        silence: exempt("its bytes are as asked")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("GET", "/wire", 404, None, "not be found"),
+            ("GET", "/wire/b", 404, None, "nothing was put here"),
+            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("POST", "/wire/a", 405, Some("GET, PUT"), "not supported"),
+        ])
+        page: kept(&["const url = `wire/"])
+        stop: exempt("its streams are as asked, and so is their end")
+    }
+    faults {
+        address: kept()
+        head: kept(Get("/faults/good"))
+        silence: exempt("its bytes are as asked")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("GET", "/faults/bad", 404, None, "the faults are: good, refuse,"),
+            ("GET", "/streams/a", 404, None, "nothing was put here"),
+            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("POST", "/faults/good", 405, Some("GET"), "not supported"),
+            ("POST", "/streams/a", 405, Some("GET, PUT"), "not supported"),
+        ])
+        page: kept(&["new EventSource('faults/good')"])
+        stop: exempt("its streams are as asked, and so is their end")
+    }
+    chat {
+        address: kept()
+        head: kept(Get("/chat"))
+        silence: kept(Get("/chat"), "event: user\n")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("PUT", "/chat", 405, Some("GET"), "not supported"),
+            ("GET", "/chat/1", 405, Some("POST"), "not supported"),
+        ])
+        page: kept(&["new EventSource(`chat?as="])
+        stop: kept(Get("/chat"), Waits, "event: name\n", streams::only_joined)
+    }
+    llm {
+        address: kept()
+        head: kept(Answer)
+        silence: kept(Answer, ":\n\n")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("GET", "/answers/x", 404, None, "no such answer"),
+            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("GET", "/answers", 405, Some("POST"), "not supported"),
+            ("PUT", "/answers/1", 405, Some("DELETE, GET"), "not supported"),
+        ])
+        page: kept(&["new EventSource(`answers/"])
+        stop: kept(Answer, Generates, "event: token\n", streams::says_that_it_stops)
+    }
+    model {
+        address: kept()
+        head: kept(Completion)
+        silence: exempt("it is never silent: tokens come at a human pace")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("POST", "/v1/completions", 404, None, "not be found"),
+            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("POST", "/v1/models", 405, Some("GET"), "not supported"),
+            ("GET", "/v1/chat/completions", 405, Some("POST"), "not supported"),
+            ("DELETE", "/v1/chat/completions", 405, Some("POST"), "not supported"),
+        ])
+        page: kept(&["A stand-in for a language model.", "knows nothing"])
+        stop: kept(Completion, Waits, "data: {", streams::whole_chunks)
+    }
+    feed {
+        address: kept()
+        head: kept(Get("/events"))
+        silence: kept(Get("/events"), "")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("PUT", "/events", 405, Some("GET, POST"), "not supported"),
+            ("POST", "/events/1-0", 405, Some("GET"), "not supported"),
+            ("GET", "/readers/1", 405, Some("DELETE"), "not supported"),
+            ("GET", "/events/1-0", 404, None, ""),
+            ("GET", "/events/x", 404, None, ""),
+            ("GET", "/events?from=x", 400, None, ""),
+            ("GET", "/events?reader=x", 400, None, ""),
+            ("DELETE", "/readers/x", 404, None, ""),
+        ])
+        page: kept(&["new EventSource(`events?reader="])
+        stop: kept(Get("/events?from=start"), Stores, "data: the end\n", streams::whole_events)
+    }
+}
+
+/// Programs that keep none of these promises.
+const EXEMPT: [(&str, &str); 2] =
+    [("chat_naive", "it is wrong on purpose"), ("client", "it is no server")];
+
+/// The names of the examples in a folder of `examples/`.
+fn examples(folder: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let examples = manifest["example"].as_array().unwrap().iter();
+    examples.map(|example| example["name"].as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn every_program_has_a_row() {
+    let mut rows: BTreeSet<_> = ROWS.iter().copied().collect();
+    assert_eq!(rows.len(), ROWS.len(), "two rows have one name");
+    rows.extend(EXEMPT.map(|(name, _)| name));
+    let mut found = BTreeSet::new();
+    for folder in fs::read_dir(root().join("examples")).unwrap() {
+        let folder = folder.unwrap().path();
+        for name in examples(&folder) {
+            assert!(
+                rows.contains(&*name),
+                "tests/contract/main.rs has no row for {name} of {folder:?}"
+            );
+            found.insert(name);
+        }
+    }
+    for row in rows {
+        assert!(found.contains(row), "no folder of examples/ has {row}");
+    }
+}
