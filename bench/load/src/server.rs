@@ -26,12 +26,11 @@ enum Home {
     Book,
 }
 
-pub const PROGRAMS: [Program; 7] = [
+pub const PROGRAMS: [Program; 6] = [
     Program { name: "floor", made_with: "tokio", home: Home::Bench },
     Program { name: "peer-hyper", made_with: "hyper", home: Home::Bench },
     Program { name: "peer-actix", made_with: "actix-web", home: Home::Bench },
     Program { name: "peer-axum", made_with: "axum", home: Home::Bench },
-    Program { name: "peer-warp", made_with: "warp", home: Home::Bench },
     Program { name: "chat", made_with: "salvo", home: Home::Book },
     Program { name: "chat_naive", made_with: "salvo", home: Home::Book },
 ];
