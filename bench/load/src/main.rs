@@ -3,6 +3,7 @@
 //!
 //!     cd bench && cargo run --release
 //!     cargo run --release -- --only floor,chat --readers 1000
+//!     cargo run --release -- ab --before /tmp/chat --after ../target/release/examples/chat
 //!     cargo run --release -- memory
 //!     cargo run --release -- tokens
 //!     cargo run --release -- feed
@@ -39,6 +40,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Ab(room::ab::Args),
     /// Record how memory grows when a reader stops reading: chat_naive against chat
     Memory,
     /// Print the rows of the book's table, from a table that --save has written
@@ -54,6 +56,7 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
         None => room::measure(&cli.room),
+        Some(Command::Ab(args)) => room::ab::measure(&args),
         Some(Command::Memory) => {
             room::memory::record(&[&room::CHAT_NAIVE, &room::CHAT])
         }

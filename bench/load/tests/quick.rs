@@ -63,6 +63,28 @@ fn a_quick_run_against_the_floor_prints_a_sane_table() {
 
 #[test]
 #[ignore = "builds a server in release mode"]
+fn a_program_that_is_compared_with_itself_has_its_rounds_and_a_spread_around_one() {
+    load(&[&ROOM[..], &["--only", "floor"]].concat());
+    let floor = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/floor");
+    let rounds = ["ab", "--before", floor, "--after", floor, "--rounds", "2"];
+    let tables = load(&[&rounds[..], &ROOM[..4]].concat());
+    let [table] = &tables[..] else { panic!("{tables:?}") };
+    assert_eq!(table.rows.len(), 3 * 4);
+    let names = table.rows[..4].iter().map(|row| row[1].as_str());
+    let names: Vec<_> = names.collect();
+    let cpu = "CPU per delivery";
+    let parts = ["round 1", "round 2", "median", "spread"];
+    assert_eq!(names, parts.map(|part| format!("{cpu}, {part}")));
+    let ratios = [0, 1].map(|round| table.number(round, "after ÷ before"));
+    let spread = table.cell(3, "after ÷ before");
+    let (least, most) = spread.split_once('–').unwrap();
+    assert_eq!(least.parse::<f64>().unwrap(), ratios[0].min(ratios[1]));
+    assert_eq!(most.parse::<f64>().unwrap(), ratios[0].max(ratios[1]));
+    assert!((0.1..10.0).contains(&table.number(2, "after ÷ before")), "{table:?}");
+}
+
+#[test]
+#[ignore = "builds a server in release mode"]
 fn a_quick_run_through_the_relay_loses_nothing() {
     let quick = ["tokens", "--answers", "20", "--tokens", "50", "--rounds", "1"];
     let tables = load(&[&quick[..], &["--only", "direct,peer-relay"]].concat());

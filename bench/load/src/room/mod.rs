@@ -1,6 +1,7 @@
 //! One room, N readers, one message at a time: CPU, memory and time of several servers,
 //! compared with the least this machine can do.
 
+pub mod ab;
 pub mod memory;
 mod reader;
 mod round;
