@@ -1,7 +1,7 @@
 //! The rounds, and what people see of them: progress while they run, then the table.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
+use std::fmt::Debug;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Progress {
 
 /// Measures each subject once in each round, and returns the figures of each. Every round
 /// begins with another subject, so that none always comes first, on a cool processor.
-pub fn rounds<S, F: Display>(
+pub fn rounds<S, F: Debug>(
     rounds: u32,
     subjects: &[S],
     name: impl Fn(&S) -> String,
@@ -83,7 +83,7 @@ pub fn rounds<S, F: Display>(
             let label = format!("{}, round {}", name(&subjects[at]), round + 1);
             progress.next(&label);
             let measured = measure(&subjects[at], &progress).context(label)?;
-            progress.line(&measured.to_string());
+            progress.line(&format!("{measured:.2?}"));
             figures[at].push(measured);
         }
     }

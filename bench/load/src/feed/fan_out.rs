@@ -1,6 +1,5 @@
 //! Many readers of two servers on one Redis, and one writer.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -55,25 +54,6 @@ pub struct Figures {
     /// Deliveries that one read had.
     pub batch: f64,
     pub cpu_us: f64,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.1} events/s, {} deliveries, {} lost, {} repeated, {} out of order, \
-             p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, {:.2} µs a delivery",
-            self.rate,
-            self.deliveries,
-            self.lost,
-            self.repeated,
-            self.out_of_order,
-            self.p50_ms,
-            self.p99_ms,
-            self.max_ms,
-            self.cpu_us
-        )
-    }
 }
 
 /// The state that all readers share.

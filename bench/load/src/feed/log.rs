@@ -1,6 +1,5 @@
 //! What the log of one store costs: one event at a time, many writers, and a replay.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
@@ -55,23 +54,6 @@ pub struct Figures {
     pub socket: f64,
     /// XRANGE without a feed, where the store is Redis.
     pub ranges: Option<f64>,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "acknowledged after {:.3} ms, heard after {:.3} ms (a bare append {:.3} ms); \
-             {:.0} writes/s (bare {:.0}); replay {:.0}/s (bare {:.0})",
-            self.acknowledged[0],
-            self.heard[0],
-            self.append[0],
-            self.writes,
-            self.least_writes,
-            self.replay,
-            self.ranges.unwrap_or(self.socket),
-        )
-    }
 }
 
 /// Measures the feed on this Redis, or with its embedded store in this folder.

@@ -8,17 +8,16 @@ mod log;
 mod redis;
 mod tables;
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
 use self::redis::Redis;
 use crate::machine::{on_two_cpus, raise_open_files};
-use crate::progress::{Progress, publish, rounds};
-use crate::server::{Binary, Program};
+use crate::progress::{publish, rounds};
+use crate::server::Program;
 
 /// Its figures are those of the store that keeps its log.
 const FEED: Program = Program::book("feed", "redb");
@@ -95,25 +94,12 @@ impl Part {
     }
 }
 
-enum Figures {
-    Log(log::Figures),
-    FanOut(fan_out::Figures),
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Log(figures) => figures.fmt(f),
-            Self::FanOut(figures) => figures.fmt(f),
-        }
-    }
-}
-
 pub fn measure(args: &Args) -> Result<()> {
     raise_open_files(args.readers + 2 * log::WRITERS as u32)?;
     let redis = redis::version()?;
     let feed = FEED.build()?;
-    let mut parts = Vec::new();
+    let mut stores = Vec::new();
+    let mut crowds = Vec::new();
     for part in Part::value_variants() {
         if !args.only.is_empty() && !args.only.contains(part) {
             continue;
@@ -125,74 +111,52 @@ pub fn measure(args: &Args) -> Result<()> {
             );
             continue;
         }
-        parts.push(*part);
-    }
-    let figures = rounds(
-        args.rounds,
-        &parts,
-        |part| format!("{part:?}"),
-        |part, progress| {
-            // The threads of a runtime stay where the thread may that starts it.
-            let measure =
-                || Runtime::new()?.block_on(one_round(*part, &feed, args, progress));
-            match part {
-                Part::FanOutTwoCpus => on_two_cpus(measure),
-                _ => measure(),
-            }
-        },
-    )?;
-    let mut logs = Vec::new();
-    let mut crowds = Vec::new();
-    for (part, rounds) in parts.iter().zip(figures) {
-        let name = part.name(redis.as_deref().unwrap_or_default())?;
-        let mut log = Vec::new();
-        let mut crowd = Vec::new();
-        for figures in rounds {
-            match figures {
-                Figures::Log(figures) => log.push(figures),
-                Figures::FanOut(figures) => crowd.push(figures),
-            }
-        }
         match part {
-            Part::FanOutTwoCpus | Part::FanOut => crowds.push((name, crowd)),
-            _ => logs.push((name, log)),
+            Part::FanOutTwoCpus | Part::FanOut => crowds.push(*part),
+            _ => stores.push(*part),
         }
     }
-    let tables = tables::tables(&logs, &crowds, args.events, args.readers)?;
+    let name = |part: &Part| format!("{part:?}");
+    let logs = rounds(args.rounds, &stores, name, |part, progress| {
+        let posts = args.posts as usize;
+        let events = args.events as usize;
+        with_store(*part, async |dir, redis| {
+            log::measure(&feed, redis, dir, posts, events, progress).await
+        })
+    })?;
+    let fan_outs = rounds(args.rounds, &crowds, name, |part, progress| {
+        let readers = args.readers as usize;
+        let seconds = args.seconds as usize;
+        let measure = || {
+            with_store(*part, async |_, redis| {
+                let redis = redis.context("readers of two servers need Redis")?;
+                fan_out::measure(&feed, redis, readers, seconds, progress).await
+            })
+        };
+        if *part == Part::FanOutTwoCpus { on_two_cpus(measure) } else { measure() }
+    })?;
+    let version = redis.as_deref().unwrap_or_default();
+    let named = |parts: &[Part]| {
+        parts.iter().map(|part| part.name(version)).collect::<Result<Vec<_>>>()
+    };
+    let logs: Vec<_> = named(&stores)?.into_iter().zip(logs).collect();
+    let fan_outs: Vec<_> = named(&crowds)?.into_iter().zip(fan_outs).collect();
+    let tables = tables::tables(&logs, &fan_outs, args.events, args.readers)?;
     publish(&tables, args.save.as_deref())
 }
 
-/// Starts the programs that are measured, with a folder of its own, and ends them.
-async fn one_round(
+/// Does this with a folder of its own, and with a Redis of its own where the part has one.
+/// The threads of its runtime stay where this thread may be.
+fn with_store<T>(
     part: Part,
-    feed: &Binary,
-    args: &Args,
-    progress: &Progress,
-) -> Result<Figures> {
+    work: impl AsyncFnOnce(&Path, Option<&Redis>) -> Result<T>,
+) -> Result<T> {
     // The folder that cargo builds in: one for temporary files may be in memory.
     let dir = tempfile::tempdir_in(record::root().join("bench/target"))?;
-    let redis = match part.fsync() {
-        Some(fsync) => Some(Redis::start(dir.path(), fsync).await?),
-        None => None,
-    };
-    let posts = args.posts as usize;
-    let events = args.events as usize;
-    let figures = match (&redis, part) {
-        (Some(redis), Part::FanOutTwoCpus | Part::FanOut) => {
-            let seconds = args.seconds as usize;
-            fan_out::measure(feed, redis, args.readers as usize, seconds, progress)
-                .await
-                .map(Figures::FanOut)
-        }
-        (redis, _) => {
-            let redis = redis.as_ref();
-            log::measure(feed, redis, dir.path(), posts, events, progress)
-                .await
-                .map(Figures::Log)
-        }
-    };
-    match redis {
-        Some(redis) => redis.stop(figures).await,
-        None => figures,
-    }
+    Runtime::new()?.block_on(async {
+        let Some(fsync) = part.fsync() else { return work(dir.path(), None).await };
+        let redis = Redis::start(dir.path(), fsync).await?;
+        let result = work(dir.path(), Some(&redis)).await;
+        redis.stop(result).await
+    })
 }

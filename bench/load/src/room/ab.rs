@@ -5,11 +5,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use tokio::runtime::Runtime;
 
 use super::round::{self, Figures, Size};
-use crate::machine::{leave_a_core, raise_open_files};
-use crate::progress::{publish, rounds};
+use crate::progress::publish;
 use crate::server::Binary;
 use crate::statistics::median;
 
@@ -32,22 +30,12 @@ pub struct Args {
 }
 
 pub fn measure(args: &Args) -> Result<()> {
-    raise_open_files(args.size.readers)?;
-    let servers = [("before", &args.before), ("after", &args.after)];
-    for (_, path) in servers {
+    for path in [&args.before, &args.after] {
         ensure!(path.is_file(), "{} is no program", path.display());
     }
-    let servers = servers.map(|(name, path)| (name, Binary(path.clone())));
-    let core = leave_a_core()?;
-    let runtime = Runtime::new()?;
-    let figures = rounds(
-        args.size.rounds,
-        &servers,
-        |(name, _)| (*name).into(),
-        |(_, binary), progress| {
-            runtime.block_on(round::measure(binary, &core, &args.size, progress))
-        },
-    )?;
+    let servers = [("before", &args.before), ("after", &args.after)]
+        .map(|(name, path)| (name, Binary(path.clone())));
+    let figures = round::measure(&servers, &args.size)?;
     publish(&table(&figures[0], &figures[1])?, args.size.save.as_deref())
 }
 

@@ -9,11 +9,9 @@ pub mod table;
 
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
-use tokio::runtime::Runtime;
 
 use self::round::Size;
-use crate::machine::{leave_a_core, raise_open_files};
-use crate::progress::{publish, rounds};
+use crate::progress::publish;
 use crate::server::Program;
 
 /// The servers that are compared. `floor` comes first: all ratios are to it.
@@ -39,23 +37,13 @@ pub struct Args {
 }
 
 pub fn measure(args: &Args) -> Result<()> {
-    raise_open_files(args.size.readers)?;
     let chosen = PROGRAMS.iter().filter(|program| {
         args.only.is_empty() || args.only.iter().any(|n| n == program.name)
     });
-    let servers = chosen.map(|program| Ok((program, program.build()?)));
+    let chosen: Vec<_> = chosen.collect();
+    let servers = chosen.iter().map(|program| Ok((program.name, program.build()?)));
     let servers = servers.collect::<Result<Vec<_>>>()?;
-    let core = leave_a_core()?;
-    let runtime = Runtime::new()?;
-    let figures = rounds(
-        args.size.rounds,
-        &servers,
-        |(program, _)| program.name.into(),
-        |(_, binary), progress| {
-            runtime.block_on(round::measure(binary, &core, &args.size, progress))
-        },
-    )?;
-    let programs = servers.iter().map(|(program, _)| *program);
-    let table = table::table(programs.zip(figures.iter().map(Vec::as_slice)))?;
-    publish(&table, args.size.save.as_deref())
+    let figures = round::measure(&servers, &args.size)?;
+    let rounds = chosen.into_iter().zip(figures.iter().map(Vec::as_slice));
+    publish(&table::table(rounds)?, args.size.save.as_deref())
 }

@@ -1,17 +1,18 @@
 //! One round: a fresh server, readers, messages, and a reconnect storm.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::reader::{Crowd, Poster, message};
-use crate::progress::Progress;
+use crate::machine::{leave_a_core, raise_open_files};
+use crate::progress::{Progress, rounds};
 use crate::server::{self, Binary, CpuTime};
 use crate::statistics::{median_of, ms, p50_p99};
 
@@ -51,23 +52,6 @@ pub struct Figures {
     pub repeats: f64,
 }
 
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.2} µs a delivery, {:.1} KiB a reader, fan-out {:.1} ms (p99 {:.1} ms), \
-             {} lost, back after {:.2} s ({} repeated)",
-            self.cpu_us,
-            self.idle_kib,
-            self.p50_ms,
-            self.p99_ms,
-            self.lost,
-            self.storm_s,
-            self.repeats
-        )
-    }
-}
-
 impl Figures {
     /// The median of each figure by itself.
     pub fn median(rounds: &[Self]) -> Self {
@@ -84,8 +68,26 @@ impl Figures {
     }
 }
 
+/// Measures each of these servers, which have a name, in each round.
+pub fn measure<N: AsRef<str>>(
+    servers: &[(N, Binary)],
+    size: &Size,
+) -> Result<Vec<Vec<Figures>>> {
+    raise_open_files(size.readers)?;
+    let core = leave_a_core()?;
+    let runtime = Runtime::new()?;
+    rounds(
+        size.rounds,
+        servers,
+        |(name, _)| name.as_ref().into(),
+        |(_, server), progress| {
+            runtime.block_on(one_round(server, &core, size, progress))
+        },
+    )
+}
+
 /// Starts the server on this core, loads it and ends it.
-pub async fn measure(
+async fn one_round(
     server: &Binary,
     core: &str,
     size: &Size,

@@ -1,6 +1,5 @@
 //! One round: one answer on an idle machine, then many at once.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -36,29 +35,6 @@ pub struct Load {
     pub lost: usize,
     pub repeated: usize,
     pub out_of_order: usize,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a token takes {:.3} ms (p99 {:.3} ms)",
-            self.p50_ms, self.p99_ms
-        )?;
-        let Some(load) = &self.load else { return Ok(()) };
-        write!(
-            f,
-            "; {} answers at once: p99 {:.3} ms, {:.2} µs a token, {} tokens, {} lost, \
-             {} repeated, {} out of order",
-            load.answers,
-            load.p99_ms,
-            load.cpu_us,
-            load.tokens,
-            load.lost,
-            load.repeated,
-            load.out_of_order
-        )
-    }
 }
 
 impl Figures {
