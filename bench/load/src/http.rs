@@ -1,9 +1,18 @@
-//! As much HTTP/1.1 as the model server, the readers and the writers need.
+//! As much HTTP/1.1 as the model server, the readers and the writers need, over raw
+//! sockets: ten thousand readers have to cost less than the server.
 
-use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use std::net::SocketAddr;
 
-/// Of a request or a response.
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy,
+    sink,
+};
+use tokio::net::TcpStream;
+
+use crate::scan::{Block, Scanner};
+
+/// The head of a request or a response.
 #[derive(Debug)]
 pub struct Head {
     /// The request line, or the status line.
@@ -60,6 +69,11 @@ pub async fn chunk(
     Ok((size > 0).then_some(data))
 }
 
+/// This text as one chunk.
+pub fn chunked(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
 async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<String>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
@@ -68,6 +82,93 @@ async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<String>
     ensure!(line.ends_with('\n'), "a line broke off: {line:?}");
     line.truncate(line.trim_end().len());
     Ok(Some(line))
+}
+
+/// A request for a stream. `more` are further lines of its head.
+pub fn get(addr: SocketAddr, path: &str, more: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: {addr}\r\naccept: text/event-stream\r\n{more}\r\n"
+    )
+}
+
+pub fn post(addr: SocketAddr, path: &str, kind: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: {kind}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A connection that is kept for several requests.
+pub struct Connection {
+    pub stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    pub async fn open(addr: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// The head of the response. A status that does not begin like this is an error, which
+    /// says what the server answered.
+    pub async fn ask(&mut self, request: &str, status: &str) -> Result<Head> {
+        self.stream.write_all(request.as_bytes()).await?;
+        let head = Head::read(&mut self.stream).await?.context("no response")?;
+        let code = head.start.split(' ').nth(1).unwrap_or_default();
+        if !code.starts_with(status) {
+            let body = head.body(&mut self.stream).await.unwrap_or_default();
+            let asked = request.lines().next().unwrap_or_default();
+            bail!("{asked}: {}: {}", head.start, String::from_utf8_lossy(&body));
+        }
+        Ok(head)
+    }
+
+    /// As `ask`, and reads the body to its end, so that the next request may follow.
+    pub async fn ask_whole(&mut self, request: &str, status: &str) -> Result<Head> {
+        let head = self.ask(request, status).await?;
+        head.body(&mut self.stream).await?;
+        Ok(head)
+    }
+}
+
+/// A stream of events.
+pub struct Events {
+    stream: TcpStream,
+    scanner: Scanner,
+    room: usize,
+}
+
+impl Events {
+    /// Asks for a stream, of which up to `room` bytes are read at a time.
+    pub async fn open(
+        addr: SocketAddr,
+        path: &str,
+        more: &str,
+        room: usize,
+    ) -> Result<Self> {
+        let mut stream = TcpStream::connect(addr).await?;
+        stream.write_all(get(addr, path, more).as_bytes()).await?;
+        Ok(Self { stream, scanner: Scanner::default(), room })
+    }
+
+    /// Waits for more of the stream. Its end is an error: no stream here has one.
+    pub async fn read(&mut self) -> Result<()> {
+        let read = self.stream.read_buf(self.scanner.room(self.room)).await?;
+        ensure!(read > 0, "the server ended a stream");
+        Ok(())
+    }
+
+    /// Takes the rest of the stream without a look at it.
+    pub async fn ignore(mut self) -> std::io::Result<u64> {
+        copy(&mut self.stream, &mut sink()).await
+    }
+
+    /// The next block of what was read.
+    pub fn next(&mut self) -> Result<Option<Block<'_>>> {
+        self.scanner.next()
+    }
 }
 
 #[cfg(test)]
@@ -88,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_breaks_off_is_an_error() {
+    async fn a_head_or_a_chunk_that_breaks_off_is_an_error() {
         assert!(Head::read(&mut b"HTTP/1.1 200 OK\r\n".as_slice()).await.is_err());
         for broken in ["", "5", "5\r\nab", "1\r\nab\r\n", "x\r\n", "0\r\n"] {
             assert!(chunk(&mut broken.as_bytes()).await.is_err(), "{broken:?}");

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use tokio::io::{AsyncBufReadExt, BufReader, copy, sink};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::{sleep, timeout};
 
+/// A program that is measured.
 #[derive(Debug)]
 pub struct Program {
     pub name: &'static str,
     /// The crate whose version the table shows.
-    pub made_with: &'static str,
+    made_with: &'static str,
     home: Home,
 }
 
@@ -26,70 +27,54 @@ enum Home {
     Book,
 }
 
-pub const PROGRAMS: [Program; 7] = [
-    Program { name: "floor", made_with: "tokio", home: Home::Bench },
-    Program { name: "peer-hyper", made_with: "hyper", home: Home::Bench },
-    Program { name: "peer-actix", made_with: "actix-web", home: Home::Bench },
-    Program { name: "peer-axum", made_with: "axum", home: Home::Bench },
-    Program { name: "peer-warp", made_with: "warp", home: Home::Bench },
-    Program { name: "chat", made_with: "salvo", home: Home::Book },
-    Program { name: "chat_naive", made_with: "salvo", home: Home::Book },
-];
-
-/// What stands between a model server and a page.
-pub const PEER_RELAY: Program =
-    Program { name: "peer-relay", made_with: "salvo", home: Home::Bench };
-pub const LLM: Program =
-    Program { name: "llm", made_with: "salvo", home: Home::Book };
-/// Its figures are those of what keeps its log.
-pub const FEED: Program =
-    Program { name: "feed", made_with: "redb", home: Home::Book };
-
 impl Program {
+    /// A package of this workspace.
+    pub const fn bench(name: &'static str, made_with: &'static str) -> Self {
+        Self { name, made_with, home: Home::Bench }
+    }
+
+    /// An example of the book.
+    pub const fn book(name: &'static str, made_with: &'static str) -> Self {
+        Self { name, made_with, home: Home::Book }
+    }
+
     fn workspace(&self) -> PathBuf {
-        let bench = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         match self.home {
-            Home::Bench => bench,
-            Home::Book => bench.join(".."),
+            Home::Bench => record::root().join("bench"),
+            Home::Book => record::root(),
         }
     }
 
     /// The framework and its version, from the lock file that it is built with.
     pub fn framework(&self) -> Result<String> {
-        let lock = fs::read_to_string(self.workspace().join("Cargo.lock"))?;
-        let version = lock
-            .split_once(&format!("name = \"{}\"\nversion = \"", self.made_with))
-            .and_then(|(_, rest)| rest.split('"').next())
-            .with_context(|| format!("no {} in Cargo.lock", self.made_with))?;
+        let version = record::version(&self.workspace(), self.made_with)?;
         Ok(format!("{} {version}", self.made_with))
+    }
+
+    /// Builds it by itself, so that it has its own features and nobody else's.
+    pub fn build(&self) -> Result<Binary> {
+        eprintln!("building {}", self.name);
+        let workspace = self.workspace();
+        let target = workspace.join("target");
+        let (kind, folder) = match self.home {
+            Home::Bench => ("--bin", "release"),
+            Home::Book => ("--example", "release/examples"),
+        };
+        let status = Command::new("cargo")
+            .args(["build", "--release", "-p", self.name, kind, self.name])
+            .arg("--manifest-path")
+            .arg(workspace.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&target)
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(status.success(), "cargo cannot build {}", self.name);
+        Ok(Binary(target.join(folder).join(self.name)))
     }
 }
 
-pub struct Built {
-    pub program: &'static Program,
-    path: PathBuf,
-}
-
-/// Each server by itself, so that it has its own features and nobody else's.
-pub fn build(program: &'static Program) -> Result<Built> {
-    eprintln!("building {}", program.name);
-    let workspace = program.workspace();
-    let target = workspace.join("target");
-    let (kind, folder) = match program.home {
-        Home::Bench => ("--bin", "release"),
-        Home::Book => ("--example", "release/examples"),
-    };
-    let status = Command::new("cargo")
-        .args(["build", "--release", "-p", program.name, kind, program.name])
-        .arg("--manifest-path")
-        .arg(workspace.join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&target)
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "cargo cannot build {}", program.name);
-    Ok(Built { program, path: target.join(folder).join(program.name) })
-}
+/// A server that is built.
+pub struct Binary(pub PathBuf);
 
 /// A server that runs. Dropping it ends the process.
 pub struct Running {
@@ -99,13 +84,10 @@ pub struct Running {
     stderr: File,
 }
 
-impl Built {
-    pub async fn start(&self, core: usize) -> Result<Running> {
-        self.start_with(&core.to_string(), &[]).await
-    }
-
-    /// On these CPUs, as taskset names them, and with these variables in its environment.
-    pub async fn start_with(
+impl Binary {
+    /// Starts it on these CPUs, as taskset names them, and with these variables in its
+    /// environment.
+    pub async fn start(
         &self,
         cpus: &str,
         variables: &[(&str, &str)],
@@ -113,7 +95,7 @@ impl Built {
         let stderr = tempfile::tempfile()?;
         let mut child = tokio::process::Command::new("taskset")
             .args(["-c", cpus])
-            .arg(&self.path)
+            .arg(&self.0)
             .env("ADDR", "127.0.0.1:0")
             .env("TOKIO_WORKER_THREADS", "1")
             .envs(variables.iter().copied())
@@ -145,8 +127,8 @@ async fn address(stdout: &mut BufReader<ChildStdout>) -> Result<SocketAddr> {
 }
 
 impl Running {
-    /// What the work on this server results in. If the server ends, that is an error; and
-    /// every error says what the server had to say.
+    /// Does work on this server. If the server ends before, that is an error; and every
+    /// error says what the server had to say.
     pub async fn during<T>(
         &mut self,
         work: impl Future<Output = Result<T>>,
@@ -181,7 +163,7 @@ impl Running {
 }
 
 /// Time on a CPU so far, over all threads of the process.
-pub fn cpu(pid: u32) -> Result<Duration> {
+fn cpu(pid: u32) -> Result<Duration> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         match fs::read_to_string(task?.path().join("schedstat")) {
@@ -192,6 +174,27 @@ pub fn cpu(pid: u32) -> Result<Duration> {
         }
     }
     Ok(Duration::from_nanos(sum))
+}
+
+/// Time on a CPU from one moment on, over all threads of these processes.
+pub struct CpuTime {
+    pids: Vec<u32>,
+    before: Duration,
+}
+
+impl CpuTime {
+    pub fn of(pids: &[u32]) -> Result<Self> {
+        Ok(Self { pids: pids.to_vec(), before: sum(pids)? })
+    }
+
+    pub fn since(&self) -> Result<Duration> {
+        let time = sum(&self.pids)?.checked_sub(self.before);
+        time.context("a thread ended, and its CPU time is gone")
+    }
+}
+
+fn sum(pids: &[u32]) -> Result<Duration> {
+    pids.iter().map(|pid| cpu(*pid)).sum()
 }
 
 /// The first of three fields is the time on a CPU in ns (sched-stats.rst in the kernel's

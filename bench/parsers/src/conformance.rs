@@ -1,4 +1,4 @@
-//! What each parser makes of each case.
+//! Which cases each parser reads right, and its faults in the others.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::cases::{Case, cases};
-use crate::report::name;
 use crate::root;
 use crate::subjects::{End, SUBJECTS, Subject};
 use crate::worker::{Said, Worker};
@@ -21,31 +20,46 @@ use crate::worker::{Said, Worker};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Longer streams are cut in two at so many positions instead of at each.
 const MOST_CUTS: usize = 200;
+/// The same in a quick run.
+const QUICK_CUTS: usize = 4;
+/// Bytes of the pieces in which a longer stream comes in a quick run, instead of single
+/// bytes: of some parsers these would take a minute.
+const QUICK_PIECE: usize = 1_000;
 /// Longest streams that are cut at each position.
 const SHORT: usize = 1_100;
 
-/// Ways a stream can arrive.
-fn ways(bytes: &[u8]) -> Vec<(String, Vec<Bytes>)> {
+/// The ways in which a stream can arrive.
+fn ways(bytes: &[u8], quick: bool) -> Vec<(String, Vec<Bytes>)> {
     let bytes = Bytes::copy_from_slice(bytes);
     let mut ways = vec![("whole".to_string(), vec![bytes.clone()])];
-    let cuts: Vec<_> = if bytes.len() <= SHORT {
+    let short = bytes.len() <= SHORT;
+    let most = if quick { QUICK_CUTS } else { MOST_CUTS };
+    let cuts: Vec<_> = if short {
         (1..bytes.len()).collect()
     } else {
-        (1..=MOST_CUTS).map(|part| part * bytes.len() / (MOST_CUTS + 1)).collect()
+        (1..=most).map(|part| part * bytes.len() / (most + 1)).collect()
     };
     for cut in cuts {
         let two = vec![bytes.slice(..cut), bytes.slice(cut..)];
         ways.push((format!("cut at {cut}"), two));
     }
-    let single = (0..bytes.len()).map(|at| bytes.slice(at..=at)).collect();
-    ways.push(("byte by byte".into(), single));
+    let (way, size) = match quick && !short {
+        true => ("piece by piece", QUICK_PIECE),
+        false => ("byte by byte", 1),
+    };
+    let pieces = bytes.chunks(size).map(|piece| bytes.slice_ref(piece)).collect();
+    ways.push((way.into(), pieces));
     ways
 }
 
 /// The faults that a case shows in a parser; none is the aim.
-fn faults(subject: &Subject, case: &Case) -> Vec<(&'static str, String)> {
+fn faults(
+    subject: &Subject,
+    case: &Case,
+    quick: bool,
+) -> Vec<(&'static str, String)> {
     let mut faults: Vec<(&'static str, String)> = Vec::new();
-    for (way, chunks) in ways(&case.bytes) {
+    for (way, chunks) in ways(&case.bytes, quick) {
         let start = Instant::now();
         let run = || {
             let mut events = Vec::new();
@@ -100,23 +114,28 @@ fn differences(
 }
 
 /// In a process of its own: the faults of each case, a line each.
-pub fn work(subject: &str, first: usize) -> Result<()> {
+pub fn work(subject: &str, first: usize, quick: bool) -> Result<()> {
     let subject = SUBJECTS.iter().find(|other| other.name == subject);
     let subject = subject.context("no such parser")?;
     for case in cases().iter().skip(first) {
-        println!("{}", serde_json::to_string(&faults(subject, case))?);
+        println!("{}", serde_json::to_string(&faults(subject, case, quick))?);
     }
     Ok(())
 }
 
-/// Faults of a parser: by case.
-fn results(subject: &Subject, cases: &[Case]) -> Result<Vec<Vec<(String, String)>>> {
+/// The faults of a parser, case by case.
+fn results(
+    subject: &Subject,
+    cases: &[Case],
+    quick: bool,
+) -> Result<Vec<Vec<(String, String)>>> {
     // For all ways of one case together.
     let deadline = 3 * DEADLINE;
+    let quick = quick.to_string();
     let mut results = Vec::new();
     while results.len() < cases.len() {
         let first = results.len().to_string();
-        let worker = Worker::start(&["conformance", subject.name, &first])?;
+        let worker = Worker::start(&["conformance", subject.name, &first, &quick])?;
         loop {
             match worker.next(deadline) {
                 Said::Line(line) => results.push(serde_json::from_str(&line)?),
@@ -136,7 +155,7 @@ fn results(subject: &Subject, cases: &[Case]) -> Result<Vec<Vec<(String, String)
     Ok(results)
 }
 
-/// Of each rule: what it is about, in a word or two.
+/// Each rule, and its subject in a word or two.
 const RULES: [(&str, &str); 20] = [
     ("decode", "bytes that are not UTF-8"),
     ("bom", "BOM"),
@@ -161,7 +180,7 @@ const RULES: [(&str, &str); 20] = [
 ];
 
 /// The table in Markdown.
-pub fn table(verbose: bool) -> Result<String> {
+pub fn table(verbose: bool, quick: bool) -> Result<String> {
     let cases = cases();
     let rules = rules()?;
     let count = cases.len();
@@ -171,7 +190,7 @@ pub fn table(verbose: bool) -> Result<String> {
     );
     for subject in &SUBJECTS {
         eprintln!("{}: {count} cases", subject.name);
-        let results = results(subject, &cases)?;
+        let results = results(subject, &cases, quick)?;
         let passed = results.iter().filter(|faults| faults.is_empty()).count();
         let events = results.iter().filter(|faults| {
             faults.iter().all(|(what, _)| BESIDES.contains(&what.as_str()))
@@ -202,11 +221,7 @@ pub fn table(verbose: bool) -> Result<String> {
             })
             .collect();
         let wrong = if wrong.is_empty() { "–".into() } else { wrong.join("; ") };
-        writeln!(
-            table,
-            "| {} | {passed} | {events} | {wrong} |",
-            name(subject.name)?
-        )?;
+        writeln!(table, "| {} | {passed} | {events} | {wrong} |", subject.title()?)?;
     }
     table += NOTES;
     Ok(table)
@@ -221,7 +236,7 @@ data and IDs alone. sse-stream hands out raw blocks, and what its documentation 
 eventsource-client is fed without a network, reqwest-eventsource by a local server.
 ";
 
-/// Of each case.
+/// Returns the rule of each case.
 fn rules() -> Result<Vec<String>> {
     let table = fs::read_to_string(root().join("tests/cases.toml"))?;
     let table: toml::Table = table.parse()?;

@@ -1,5 +1,5 @@
-//! What Rust's parsers of Server-Sent Events make of every case of `tests/cases.toml`, and
-//! how fast they are.
+//! Rust's parsers of Server-Sent Events, compared: how many cases of `tests/cases.toml` they
+//! read right, and how fast they are.
 //!
 //!     cd bench && cargo run --release -p parsers
 //!     cargo run --release -p parsers -- --only conformance --verbose
@@ -11,7 +11,6 @@ mod conformance;
 #[allow(dead_code)] // as the cases
 #[path = "../../../examples/client/parser.rs"]
 mod parser;
-mod report;
 mod speed;
 mod subjects;
 mod worker;
@@ -20,7 +19,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use record::{root, with_circumstances};
 
 /// Compare Rust's parsers of Server-Sent Events
@@ -36,6 +35,9 @@ struct Cli {
     /// Say of each case that fails what came of it
     #[arg(long)]
     verbose: bool,
+    /// Cut long streams at few places only, and into no single bytes: for a test
+    #[arg(long)]
+    quick: bool,
     /// Write conformance.md and parsing.md to this folder, too
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
@@ -49,11 +51,16 @@ enum Which {
     Speed,
 }
 
-/// What a process of its own does, so that it can be ended.
+/// The work of a process of its own, so that it can be ended.
 #[derive(Subcommand)]
 enum Work {
     #[command(hide = true)]
-    Conformance { subject: String, first: usize },
+    Conformance {
+        subject: String,
+        first: usize,
+        #[arg(action = ArgAction::Set)]
+        quick: bool,
+    },
     #[command(hide = true)]
     Speed { subject: String, load: String },
 }
@@ -61,26 +68,30 @@ enum Work {
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match &cli.work {
-        Some(Work::Conformance { subject, first }) => {
-            return conformance::work(subject, *first);
+        Some(Work::Conformance { subject, first, quick }) => {
+            return conformance::work(subject, *first, *quick);
         }
         Some(Work::Speed { subject, load }) => return speed::work(subject, load),
         None => {}
     }
-    for (which, file, table) in [
-        (Which::Conformance, "conformance.md", conformance::table as fn(bool) -> _),
-        (Which::Speed, "parsing.md", speed::table),
-    ] {
-        if cli.only.is_none_or(|only| only == which) {
-            let table =
-                with_circumstances(Some("parsers"), &[], &table(cli.verbose)?)?;
-            println!("{table}");
-            if let Some(folder) = &cli.save {
-                let file = folder.join(file);
-                fs::write(&file, &table)
-                    .with_context(|| format!("cannot write {}", file.display()))?;
-            }
-        }
+    if cli.only != Some(Which::Speed) {
+        let table = conformance::table(cli.verbose, cli.quick)?;
+        publish(&cli, "conformance.md", &table)?;
+    }
+    if cli.only != Some(Which::Conformance) {
+        publish(&cli, "parsing.md", &speed::table()?)?;
+    }
+    Ok(())
+}
+
+/// Prints the table with what it was measured with, and writes it where --save says.
+fn publish(cli: &Cli, file: &str, table: &str) -> Result<()> {
+    let table = with_circumstances(Some("parsers"), table)?;
+    println!("{table}");
+    if let Some(folder) = &cli.save {
+        let file = folder.join(file);
+        fs::write(&file, &table)
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use record::median;
 
-use crate::report::{median, name};
 use crate::subjects::SUBJECTS;
 use crate::worker::{Said, Worker};
 
@@ -89,7 +89,7 @@ fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
             Said::Line(nanos) => {
                 let seconds = nanos.parse::<f64>()? / 1e9;
                 runs.push(seconds);
-                // What takes so long is as slow the next time.
+                // A run that takes so long is as slow the next time.
                 if seconds > 10.0 {
                     return Ok(Ok(seconds));
                 }
@@ -104,7 +104,7 @@ fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
 }
 
 /// The table in Markdown.
-pub fn table(_verbose: bool) -> Result<String> {
+pub fn table() -> Result<String> {
     let subjects: Vec<_> =
         SUBJECTS.iter().filter(|subject| subject.parses).collect();
     let mut columns = Vec::new();
@@ -124,7 +124,7 @@ pub fn table(_verbose: bool) -> Result<String> {
     table += &" --: | --: |".repeat(LOADS.len());
     table.push('\n');
     for (row, subject) in subjects.iter().enumerate() {
-        write!(table, "| {} |", name(subject.name)?)?;
+        write!(table, "| {} |", subject.title()?)?;
         for (load, column) in LOADS.iter().zip(&columns) {
             let best =
                 column.iter().flatten().copied().fold(f64::INFINITY, f64::min);

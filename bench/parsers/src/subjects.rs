@@ -8,22 +8,24 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Result;
 use bytes::Bytes;
 use eventsource_client::{Client as _, ClientBuilder, Error, SSE};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use launchdarkly_sdk_transport as transport;
+use record::{root, version};
 
 /// Takes each event: its type, data and last event ID.
 pub type Sink<'a> = &'a mut dyn FnMut(&str, &str, &str);
 
-/// What is left when a stream has ended.
+/// The state that is left when a stream has ended.
 #[derive(Default)]
 pub struct End {
     /// The last event ID that a reconnect would send.
     pub last: String,
     /// The reconnection time in milliseconds, as far as the crate tells it.
     pub retry: Option<u64>,
-    /// What the crate complained of: by the standard nothing is an error.
+    /// The crate's complaint: by the standard nothing is an error.
     pub error: Option<String>,
 }
 
@@ -32,6 +34,16 @@ pub struct Subject {
     pub run: fn(Vec<Bytes>, Sink) -> End,
     /// Whether it parses by itself, so that its speed is its own.
     pub parses: bool,
+}
+
+impl Subject {
+    /// Its name in the tables: a crate with its version in the lock file.
+    pub fn title(&self) -> Result<String> {
+        Ok(match self.name {
+            "client" => "`client`, this book's".into(),
+            name => format!("{name} {}", version(&root().join("bench"), name)?),
+        })
+    }
 }
 
 pub const SUBJECTS: [Subject; 8] = [
@@ -51,7 +63,7 @@ fn body(
     stream::iter(chunks).map(Ok)
 }
 
-/// What is in memory already never has to be waited for.
+/// Bytes that are in memory already never have to be waited for.
 fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("all chunks are there")
 }
@@ -60,7 +72,7 @@ fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// The book's.
+/// The book's own parser.
 fn client(chunks: Vec<Bytes>, sink: Sink) -> End {
     let mut parser = crate::parser::Parser::new(16 << 20, String::new());
     let mut end = End::default();
@@ -269,7 +281,8 @@ fn reqwest_eventsource(chunks: Vec<Bytes>, sink: Sink) -> End {
     end
 }
 
-/// Where a server is that sends one response of these chunks to whoever comes next.
+/// Returns the address of a server that sends one response of these chunks to the next
+/// client.
 fn serve(chunks: Vec<Bytes>) -> SocketAddr {
     static SERVER: OnceLock<(SocketAddr, Mutex<SyncSender<Vec<Bytes>>>)> =
         OnceLock::new();
@@ -279,7 +292,7 @@ fn serve(chunks: Vec<Bytes>) -> SocketAddr {
         let (sender, next) = mpsc::sync_channel::<Vec<Bytes>>(1);
         thread::spawn(move || {
             for chunks in next {
-                // Whoever panics or gives up leaves, and that is seen elsewhere.
+                // A client that panics or gives up leaves, and that is seen elsewhere.
                 drop(respond(&listener, chunks));
             }
         });

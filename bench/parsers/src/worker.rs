@@ -15,7 +15,7 @@ pub struct Worker {
     lines: Receiver<String>,
 }
 
-/// What a worker says next.
+/// The next answer of a worker.
 pub enum Said {
     Line(String),
     /// It has said nothing for too long.

@@ -1,4 +1,5 @@
-//! What the recorded tables of all benches have in common.
+//! The parts that all benches share: where they are, the median, and what a recorded table
+//! was measured with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,41 +13,39 @@ pub fn root() -> PathBuf {
     package.ancestors().nth(2).expect("bench is in the repository").to_path_buf()
 }
 
-/// The version of a crate in the lock file.
-pub fn version(name: &str) -> Result<String> {
-    let lock = fs::read_to_string(root().join("bench/Cargo.lock"))?;
-    let lock: toml::Table = lock.parse()?;
-    let packages = lock["package"].as_array().context("packages")?.iter();
-    let mut versions =
-        packages.filter(|package| package["name"].as_str() == Some(name));
-    let version = versions.next().and_then(|package| package["version"].as_str());
-    Ok(version.with_context(|| format!("no version of {name}"))?.into())
+/// The middle one of these values, or the mean of the middle two.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        even if even % 2 == 0 => f64::midpoint(values[half - 1], values[half]),
+        _ => values[half],
+    }
+}
+
+/// The version of a crate in the lock file of this workspace.
+pub fn version(workspace: &Path, name: &str) -> Result<String> {
+    let lock = fs::read_to_string(workspace.join("Cargo.lock"))?;
+    let version = lock
+        .split_once(&format!("name = \"{name}\"\nversion = \""))
+        .and_then(|(_, rest)| rest.split('"').next());
+    Ok(version.with_context(|| format!("no {name} in Cargo.lock"))?.into())
 }
 
 /// The table below what one has to know to compare it with another one: the day, the
-/// machine, the compiler and `programs`, and the command as it was typed in `bench/`.
-/// `package` is the one that runs, unless it is the default.
-pub fn with_circumstances(
-    package: Option<&str>,
-    programs: &[String],
-    table: &str,
-) -> Result<String> {
+/// machine, the compiler, and the command as it was typed in `bench/`. `package` is the one
+/// that runs, unless it is the default.
+pub fn with_circumstances(package: Option<&str>, table: &str) -> Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown CPU", |(_, model)| model);
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut circumstances = vec![
-        output("date", &["-u", "+%F"])?,
-        format!("Linux {}", kernel.trim()),
-        format!(
-            "{} ({cores} cores)",
-            model.map_or("unknown CPU", |(_, model)| model)
-        ),
-        output("rustc", &["--version"])?,
-    ];
-    circumstances.extend_from_slice(programs);
+    let day = output("date", &["-u", "+%F"])?;
+    let rustc = output("rustc", &["--version"])?;
     let mut command = "cargo run --release".to_string();
     if let Some(package) = package {
         command += &format!(" -p {package}");
@@ -55,11 +54,26 @@ pub fn with_circumstances(
     if !args.is_empty() {
         command += &format!(" -- {}", args.join(" "));
     }
-    Ok(format!("{}\n\n    {command}\n\n{table}", circumstances.join(", ")))
+    Ok(format!(
+        "{day}, Linux {}, {model} ({cores} cores), {rustc}\n\n    {command}\n\n{table}",
+        kernel.trim()
+    ))
 }
 
-/// What a command prints, without white space around it.
-pub fn output(program: &str, args: &[&str]) -> Result<String> {
+/// Returns what a command prints, without white space around it.
+fn output(program: &str, args: &[&str]) -> Result<String> {
     let output = Command::new(program).args(args).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_of_values_is_between_two() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(vec![]).is_nan());
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -14,14 +14,19 @@ use tokio::time::{
     Instant as Tick, MissedTickBehavior, interval, interval_at, sleep, timeout,
 };
 
-use super::client::{Reader, Sequence, Writer};
+use super::client::{Reader, Writer};
 use super::redis::Redis;
-use super::{Args, cpus};
-use crate::report::Progress;
-use crate::server::{self, Built};
+use crate::machine::cpus;
+use crate::progress::Progress;
+use crate::server::{self, Binary, CpuTime};
+use crate::statistics::{Histogram, Sequence};
 
 /// The time between two events: 100 a second.
 const PACE: Duration = Duration::from_millis(10);
+/// The events of one reader, in the order of their IDs: writers at once do not know whose
+/// event comes first.
+type Heard = Sequence<(u64, u64)>;
+
 /// Events before the measured ones. None of these may be lost, either.
 const WARM_UP: usize = 100;
 /// Connections that the writer has at most. It does not wait for one event's
@@ -51,52 +56,7 @@ pub struct Figures {
     pub cpu_us: f64,
 }
 
-/// Times by steps of 10 µs: there are too many to keep.
-struct Histogram {
-    counts: Vec<AtomicU64>,
-    max_ns: AtomicU64,
-}
-
-impl Histogram {
-    const STEP: Duration = Duration::from_micros(10);
-    /// Longer ones count as this long in a percentile.
-    const TOP: Duration = Duration::from_secs(10);
-
-    fn new() -> Self {
-        let steps = Self::TOP.div_duration_f64(Self::STEP) as usize;
-        let counts = (0..=steps).map(|_| AtomicU64::new(0)).collect();
-        Self { counts, max_ns: AtomicU64::new(0) }
-    }
-
-    fn add(&self, time: Duration) {
-        let step = (time.as_nanos() / Self::STEP.as_nanos()) as usize;
-        self.counts[step.min(self.counts.len() - 1)].fetch_add(1, Relaxed);
-        // Most change nothing: then no CPU takes this from another one.
-        let ns = time.as_nanos() as u64;
-        if ns > self.max_ns.load(Relaxed) {
-            self.max_ns.fetch_max(ns, Relaxed);
-        }
-    }
-
-    /// The end of the step that has it.
-    fn percentile_ms(&self, percent: u64) -> f64 {
-        let all: u64 = self.counts.iter().map(|count| count.load(Relaxed)).sum();
-        let rank = (all * percent).div_ceil(100);
-        let mut seen = 0;
-        let step = self.counts.iter().position(|count| {
-            seen += count.load(Relaxed);
-            seen >= rank
-        });
-        let end = Self::STEP * (step.unwrap_or(0) as u32 + 1);
-        end.as_micros() as f64 / 1e3
-    }
-
-    fn max_ms(&self) -> f64 {
-        self.max_ns.load(Relaxed) as f64 / 1e6
-    }
-}
-
-/// What all readers share.
+/// The state that all readers share.
 struct Crowd {
     origin: Instant,
     events: usize,
@@ -110,32 +70,35 @@ struct Crowd {
 }
 
 pub async fn measure(
-    feed: &Built,
+    feed: &Binary,
     redis: &Redis,
-    args: &Args,
+    readers: usize,
+    seconds: usize,
     progress: &Progress,
 ) -> Result<Figures> {
-    let cpus = cpus()?;
+    let (cpus, threads) = cpus()?;
     // As many worker threads as there are CPUs, for both servers together.
-    let threads = (cpus.split(',').count() / 2).max(1).to_string();
+    let threads = (threads / 2).max(1).to_string();
     let url = redis.url();
     let variables = [("REDIS_URL", &*url), ("TOKIO_WORKER_THREADS", &*threads)];
-    let mut first = feed.start_with(&cpus, &variables).await?;
-    let mut second = feed.start_with(&cpus, &variables).await?;
-    let servers = [(first.addr, first.pid), (second.addr, second.pid)];
-    let work = load(servers, args, progress);
+    let mut first = feed.start(&cpus, &variables).await?;
+    let mut second = feed.start(&cpus, &variables).await?;
+    let addrs = [first.addr, second.addr];
+    let pids = [first.pid, second.pid];
+    let work = load(addrs, pids, readers, seconds, progress);
     first.during(second.during(work)).await
 }
 
 async fn load(
-    servers: [(SocketAddr, u32); 2],
-    args: &Args,
+    addrs: [SocketAddr; 2],
+    pids: [u32; 2],
+    size: usize,
+    seconds: usize,
     progress: &Progress,
 ) -> Result<Figures> {
-    let (size, measured) = (args.readers as usize, args.seconds as usize * 100);
     let crowd = Arc::new(Crowd {
         origin: Instant::now(),
-        events: WARM_UP + measured,
+        events: WARM_UP + seconds * 100,
         times: Histogram::new(),
         reads: AtomicUsize::new(0),
         begun: watch::Sender::new(0),
@@ -144,7 +107,8 @@ async fn load(
     });
     let mut readers = JoinSet::new();
     for number in 0..size {
-        let (crowd, addr) = (crowd.clone(), servers[number % 2].0);
+        let crowd = crowd.clone();
+        let addr = addrs[number % 2];
         readers.spawn(async move {
             let sequence = crowd.read(addr).await;
             sequence.with_context(|| format!("reader {number}"))
@@ -160,12 +124,12 @@ async fn load(
             end??;
         }
     }
-    let mut before = Duration::ZERO;
-    for (_, pid) in servers {
+    for pid in pids {
         server::settle(pid).await?;
-        before += server::cpu(pid)?;
     }
-    let (writer, addr) = (crowd.clone(), servers[0].0);
+    let cpu = CpuTime::of(&pids)?;
+    let writer = crowd.clone();
+    let addr = addrs[0];
     // On a thread of its own: it has to know when an answer comes, and thousands of readers
     // may be ready before it.
     let mut written = spawn_blocking(move || {
@@ -188,17 +152,13 @@ async fn load(
         sequences.push(sequence??);
         progress.show(&format!("{} readers have heard all", sequences.len()));
     }
-    let mut after = Duration::ZERO;
-    for (_, pid) in servers {
-        after += server::cpu(pid)?;
-    }
-    let sum = |of: fn(&Sequence) -> usize| sequences.iter().map(of).sum::<usize>();
+    let cpu = cpu.since()?;
+    let sum = |of: fn(&Heard) -> usize| sequences.iter().map(of).sum::<usize>();
     let deliveries = sum(|sequence| sequence.distinct + sequence.repeated);
-    let cpu = after.checked_sub(before).context("a thread's CPU time is gone")?;
     Ok(Figures {
         rate,
         deliveries,
-        lost: sum(Sequence::lost),
+        lost: sum(Heard::lost),
         repeated: sum(|sequence| sequence.repeated),
         out_of_order: sum(|sequence| sequence.out_of_order),
         p50_ms: crowd.times.percentile_ms(50),
@@ -211,8 +171,8 @@ async fn load(
 }
 
 impl Crowd {
-    /// Until all events are there, or those that are missing are late.
-    async fn read(&self, addr: SocketAddr) -> Result<Sequence> {
+    /// Reads until all events are there, or those that are missing are late.
+    async fn read(&self, addr: SocketAddr) -> Result<Heard> {
         let permit = self.pace.acquire().await?;
         let mut reader = Reader::open(addr, "/events", ROOM).await?;
         drop(permit);
@@ -225,9 +185,10 @@ impl Crowd {
                 read = reader.read() => read?,
                 () = &mut late => break,
             }
-            let (now, before) = (self.origin.elapsed(), sequence.distinct);
+            let now = self.origin.elapsed();
+            let before = sequence.distinct;
             while let Some(event) = reader.next()? {
-                sequence.hear(&event)?;
+                sequence.hear(event.number, event.id)?;
                 if event.number >= WARM_UP {
                     self.times.add(now.saturating_sub(event.sent));
                 }
@@ -249,14 +210,16 @@ impl Crowd {
         let places = Arc::new(Semaphore::new(MAX_POSTS));
         let start = Tick::now();
         let mut next = interval_at(start + PACE, PACE);
-        // What this process was late for is sent at once.
+        // An event that this process was late for is sent at once.
         next.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for number in 0..self.events {
             next.tick().await;
             let place = places.clone().acquire_owned().await?;
             let writer = idle.lock().await.pop();
-            let (idle, times) = (idle.clone(), times.clone());
-            let (failed, origin) = (failed.clone(), self.origin);
+            let idle = idle.clone();
+            let times = times.clone();
+            let failed = failed.clone();
+            let origin = self.origin;
             tokio::spawn(async move {
                 let post = async {
                     let mut writer = match writer {
@@ -283,22 +246,5 @@ impl Crowd {
         }
         ensure!(!sent.is_zero(), "no event was sent");
         Ok((self.events as f64 / sent.as_secs_f64(), times))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_histogram_has_percentiles_to_ten_microseconds_and_the_exact_maximum() {
-        let times = Histogram::new();
-        for ms in 1..=100 {
-            times.add(Duration::from_millis(ms));
-        }
-        assert_eq!(times.percentile_ms(50), 50.01);
-        assert_eq!(times.percentile_ms(99), 99.01);
-        times.add(Duration::from_secs(11));
-        assert_eq!(times.max_ms(), 11_000.0);
     }
 }

@@ -12,11 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::client::encoded;
+use crate::http::chunked;
 
 /// Bytes that the feed writes at once to a reader who is behind.
 const CHUNK: usize = 32 << 10;
 
-/// Appends groups of events to a file, each synced to disk: how long each group takes.
+/// Appends groups of events to a file, each synced to disk. Returns how long each takes.
 pub fn append(
     dir: &Path,
     groups: usize,
@@ -52,35 +53,32 @@ pub async fn sockets(events: usize) -> Result<SocketAddr> {
     Ok(addr)
 }
 
-async fn send(stream: &mut TcpStream, response: &[Vec<u8>]) -> std::io::Result<()> {
+async fn send(stream: &mut TcpStream, response: &[String]) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut request = Vec::new();
-    // Whatever it asks for. To close with bytes unread would reset the connection.
+    // The answer is the same to every request. To close with bytes unread would reset the
+    // connection.
     while !request.ends_with(b"\r\n\r\n") {
         stream.read_buf(&mut request).await?;
     }
-    for chunk in response {
-        stream.write_all(chunk).await?;
+    for piece in response {
+        stream.write_all(piece.as_bytes()).await?;
     }
     Ok(())
 }
 
 /// The head, then each piece as one write has it.
-fn response(events: usize) -> Vec<Vec<u8>> {
+fn response(events: usize) -> Vec<String> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                 transfer-encoding: chunked\r\n\r\n";
-    let mut pieces = vec![head.as_bytes().to_vec(), chunk("retry: 1000\n\n")];
+    let mut pieces = vec![head.to_string(), chunked("retry: 1000\n\n")];
     let mut piece = String::new();
     for number in 0..events {
         piece += &encoded(number, &format!("1764001234567-{number}"));
         if piece.len() > CHUNK || number + 1 == events {
-            pieces.push(chunk(&piece));
+            pieces.push(chunked(&piece));
             piece.clear();
         }
     }
     pieces
-}
-
-fn chunk(text: &str) -> Vec<u8> {
-    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }

@@ -35,7 +35,7 @@ pub fn version() -> Result<Option<String>> {
 pub struct Redis {
     port: u16,
     child: Child,
-    /// What it says.
+    /// Where it writes its messages.
     said: File,
 }
 
@@ -73,7 +73,7 @@ impl Redis {
         Ok(Raw(BufReader::with_capacity(64 << 10, stream)))
     }
 
-    /// Entries added by 64 connections, in a second.
+    /// Adds entries by 64 connections. Returns how many in a second.
     pub fn benchmark(&self, entries: usize) -> Result<f64> {
         let output = Command::new("redis-benchmark")
             .args(["-p", &self.port.to_string(), "-c", "64", "--csv"])
@@ -120,7 +120,7 @@ enum Reply {
 }
 
 impl Raw {
-    /// Entries added one by one: how long each takes.
+    /// Adds entries one by one, and returns how long each takes.
     pub fn add(&mut self, entries: usize, pause: Duration) -> Result<Vec<Duration>> {
         let mut times = Vec::new();
         for number in 0..entries {
@@ -136,10 +136,11 @@ impl Raw {
         Ok(times)
     }
 
-    /// Entries read from the start of the feed, in pages, in a second.
+    /// Reads entries from the start of the feed, in pages. Returns how many in a second.
     pub fn read(&mut self, entries: usize) -> Result<f64> {
         let start = Instant::now();
-        let (mut from, mut read) = ("-".to_string(), 0);
+        let mut from = "-".to_string();
+        let mut read = 0;
         while read < entries {
             let page =
                 self.ask(&["XRANGE", "{feed}:events", &from, "+", "COUNT", PAGE])?;

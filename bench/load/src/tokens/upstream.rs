@@ -12,9 +12,9 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant as Tick, interval_at};
 
-use crate::http::Head;
+use crate::http::{Head, chunked};
 
-/// What the readers look for; the token's number and its time follow.
+/// The readers look for this; the token's number and its time follow.
 pub const MARKER: &str = " token-";
 
 /// An answer as a prompt asks for it: `20 ms 500 tokens`.
@@ -91,23 +91,23 @@ async fn answer(stream: &mut TcpStream, plan: Plan, origin: Instant) -> Result<(
                 cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
     let role = r#"{"role":"assistant","content":""}"#;
-    stream.write_all(chunk(&delta(role, "null")).as_bytes()).await?;
+    stream.write_all(chunked(&delta(role, "null")).as_bytes()).await?;
     let mut next = interval_at(Tick::now() + plan.pace, plan.pace);
     for number in 0..plan.tokens {
         next.tick().await;
         let text = text(number, origin.elapsed());
         let token = delta(&format!(r#"{{"content":"{text}"}}"#), "null");
-        stream.write_all(chunk(&token).as_bytes()).await?;
+        stream.write_all(chunked(&token).as_bytes()).await?;
     }
-    stream.write_all(chunk(&delta("{}", r#""stop""#)).as_bytes()).await?;
+    stream.write_all(chunked(&delta("{}", r#""stop""#)).as_bytes()).await?;
     let usage = json!({
         "prompt_tokens": 9,
         "completion_tokens": plan.tokens,
         "total_tokens": plan.tokens + 9,
     });
     let usage = event("[]", &usage.to_string());
-    stream.write_all(chunk(&usage).as_bytes()).await?;
-    let end = chunk("data: [DONE]\n\n") + "0\r\n\r\n";
+    stream.write_all(chunked(&usage).as_bytes()).await?;
+    let end = chunked("data: [DONE]\n\n") + "0\r\n\r\n";
     stream.write_all(end.as_bytes()).await?;
     Ok(())
 }
@@ -130,10 +130,6 @@ fn event(choices: &str, usage: &str) -> String {
          \"created\":1767225600,\"model\":\"scripted\",\"system_fingerprint\":\"fp_load\",\
          \"choices\":{choices},\"usage\":{usage}}}\n\n"
     )
-}
-
-fn chunk(data: &str) -> String {
-    format!("{:x}\r\n{data}\r\n", data.len())
 }
 
 #[cfg(test)]

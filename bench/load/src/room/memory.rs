@@ -1,19 +1,20 @@
 //! How memory grows behind a reader that has stopped reading.
 
+use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::io::{copy, sink};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::reader::{Heard, Poster, Scanner, connect, message};
-use crate::server::{self, PROGRAMS};
+use super::reader::{Heard, Poster, connect, hear, message};
+use crate::http::Events;
+use crate::machine::leave_a_core;
+use crate::server::{self, Program};
 
-const SERVERS: [&str; 2] = ["chat_naive", "chat"];
 const MESSAGES: usize = 200_000;
 /// Bytes of each message: a line of a chat. The kernel's buffers take the first twenty
 /// thousand of these for the reader, so the curve starts to rise late.
@@ -32,18 +33,18 @@ struct Sample {
     rss_kib: u64,
 }
 
-pub fn record() -> Result<()> {
-    let programs = PROGRAMS.iter().filter(|program| SERVERS.contains(&program.name));
-    let servers = programs.map(server::build).collect::<Result<Vec<_>>>()?;
-    let core = crate::leave_a_core()?;
+/// Records the curve of each program, and saves them beside the other tables.
+pub fn record(programs: &[&Program]) -> Result<()> {
+    let built = programs.iter().map(|program| Ok((program.name, program.build()?)));
+    let built = built.collect::<Result<Vec<_>>>()?;
+    let core = leave_a_core()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let mut curves = Vec::new();
-    for built in &servers {
-        let name = built.program.name;
+    for (name, binary) in built {
         let curve = runtime.block_on(async {
-            let mut running = built.start(core).await?;
-            let (addr, pid) = (running.addr, running.pid);
-            running.during(curve(name, addr, pid)).await
+            let mut running = binary.start(&core, &[]).await?;
+            let curve = curve(name, running.addr, running.pid);
+            running.during(curve).await
         });
         curves.push((name, curve.context(name)?));
     }
@@ -51,22 +52,14 @@ pub fn record() -> Result<()> {
 }
 
 async fn curve(name: &str, addr: SocketAddr, pid: u32) -> Result<Vec<Sample>> {
-    let mut scanner = Scanner::default();
+    let mut last_id = Vec::new();
     // Kept, and never read from again.
-    let (_stuck, _) = connect(addr, 1, &mut scanner).await?;
-    let (mut stream, _) = connect(addr, 2, &mut scanner).await?;
-    let (mut poster, mut events) = Poster::join(addr, 3).await?;
-    tokio::spawn(async move { copy(&mut events, &mut sink()).await });
+    let (_stuck, _) = connect(addr, 1, &mut last_id).await?;
+    let (events, _) = connect(addr, 2, &mut last_id).await?;
+    let (mut poster, told) = Poster::join(addr, 3).await?;
+    tokio::spawn(told.ignore());
     let (sender, mut received) = watch::channel(0);
-    tokio::spawn(async move {
-        while scanner.read(&mut stream).await.is_ok_and(|read| read > 0) {
-            while let Some(heard) = scanner.next() {
-                sender.send_modify(|count| {
-                    *count += usize::from(matches!(heard, Heard::Message(_)))
-                });
-            }
-        }
-    });
+    tokio::spawn(count(events, last_id, sender));
 
     let mut curve = vec![Sample { messages: 0, rss_kib: server::rss(pid)? }];
     for sent in 1..=MESSAGES {
@@ -84,6 +77,22 @@ async fn curve(name: &str, addr: SocketAddr, pid: u32) -> Result<Vec<Sample>> {
         }
     }
     Ok(curve)
+}
+
+/// Reads a stream, and counts its messages.
+async fn count(
+    mut events: Events,
+    mut last_id: Vec<u8>,
+    received: watch::Sender<usize>,
+) -> Result<Infallible> {
+    loop {
+        while let Some(block) = events.next()? {
+            if let Some(Heard::Message(_)) = hear(block, &mut last_id) {
+                received.send_modify(|count| *count += 1);
+            }
+        }
+        events.read().await?;
+    }
 }
 
 fn save(curves: &[(&str, Vec<Sample>)]) -> Result<()> {

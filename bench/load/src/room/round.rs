@@ -1,26 +1,44 @@
 //! One round: a fresh server, readers, messages, and a reconnect storm.
 
-use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{copy, sink};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::Compare;
-use crate::reader::{Crowd, Poster, message};
-use crate::report::Progress;
-use crate::server::{self, Built};
+use super::reader::{Crowd, Poster, message};
+use crate::machine::{leave_a_core, raise_open_files};
+use crate::progress::{Progress, rounds};
+use crate::server::{self, Binary, CpuTime};
+use crate::statistics::{median_of, ms, p50_p99};
 
-/// A message that some reader has not heard by then is lost on it.
+/// A message that a reader has not heard after this time is lost on it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Within this time all readers are connected, or the round has failed.
 const CONNECTED: Duration = Duration::from_secs(120);
 /// Messages before the measured ones: the first ones find cold caches and small buffers.
 const WARM_UP: usize = 5;
+
+/// How large a room is, and how long it is measured.
+#[derive(clap::Args)]
+pub struct Size {
+    /// Readers in the room
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub readers: u32,
+    /// Messages measured in each round; p99 is a percentile over these
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub messages: u32,
+    /// Rounds; the table shows the median over them
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Write the table, and what it was measured with, to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
 
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -34,44 +52,61 @@ pub struct Figures {
     pub repeats: f64,
 }
 
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.2} µs a delivery, {:.1} KiB a reader, fan-out {:.1} ms (p99 {:.1} ms), \
-             {} lost, back after {:.2} s ({} repeated)",
-            self.cpu_us,
-            self.idle_kib,
-            self.p50_ms,
-            self.p99_ms,
-            self.lost,
-            self.storm_s,
-            self.repeats
-        )
+impl Figures {
+    /// The median of each figure by itself.
+    pub fn median(rounds: &[Self]) -> Self {
+        Self {
+            cpu_us: median_of(rounds, |f| f.cpu_us),
+            idle_kib: median_of(rounds, |f| f.idle_kib),
+            used_kib: median_of(rounds, |f| f.used_kib),
+            p50_ms: median_of(rounds, |f| f.p50_ms),
+            p99_ms: median_of(rounds, |f| f.p99_ms),
+            lost: median_of(rounds, |f| f.lost),
+            storm_s: median_of(rounds, |f| f.storm_s),
+            repeats: median_of(rounds, |f| f.repeats),
+        }
     }
 }
 
-/// Starts the server, loads it and ends it.
-pub async fn measure(
-    server: &Built,
-    core: usize,
-    args: &Compare,
+/// Measures each of these servers, which have a name, in each round.
+pub fn measure<N: AsRef<str>>(
+    servers: &[(N, Binary)],
+    size: &Size,
+) -> Result<Vec<Vec<Figures>>> {
+    raise_open_files(size.readers)?;
+    let core = leave_a_core()?;
+    let runtime = Runtime::new()?;
+    rounds(
+        size.rounds,
+        servers,
+        |(name, _)| name.as_ref().into(),
+        |(_, server), progress| {
+            runtime.block_on(one_round(server, &core, size, progress))
+        },
+    )
+}
+
+/// Starts the server on this core, loads it and ends it.
+async fn one_round(
+    server: &Binary,
+    core: &str,
+    size: &Size,
     progress: &Progress,
 ) -> Result<Figures> {
-    let mut running = server.start(core).await?;
-    let (pid, readers, messages) = (running.pid, args.readers, args.messages);
-    let crowd =
-        Crowd::new(running.addr, readers as usize, WARM_UP + messages as usize);
-    let crowd = Arc::new(crowd);
+    let mut running = server.start(core, &[]).await?;
+    let pid = running.pid;
+    let readers = size.readers as usize;
+    let messages = size.messages as usize;
+    let crowd = Arc::new(Crowd::new(running.addr, readers, WARM_UP + messages));
     let before = server::rss(pid)?;
     let mut tasks = JoinSet::new();
-    for number in 1..=readers as usize {
+    for number in 1..=readers {
         let crowd = crowd.clone();
         tasks.spawn(async move { crowd.reader(number).await });
     }
     let work = async {
         tokio::select! {
-            figures = load(&crowd, pid, before, messages as usize, progress) => figures,
+            figures = load(&crowd, pid, before, messages, progress) => figures,
             Some(end) = tasks.join_next() => Err(match end {
                 Ok(Err(error)) => error,
                 Err(error) => error.into(),
@@ -92,9 +127,9 @@ async fn load(
     server::settle(pid).await?;
     let idle = server::rss(pid)?;
 
-    let (mut poster, mut events) = Poster::join(crowd.addr, crowd.size + 1).await?;
+    let (mut poster, events) = Poster::join(crowd.addr, crowd.size + 1).await?;
     // It is told who comes and goes: nobody looks, but somebody has to take it.
-    tokio::spawn(async move { copy(&mut events, &mut sink()).await });
+    tokio::spawn(events.ignore());
     for number in 0..WARM_UP {
         let (_, heard) = fan_out(crowd, &mut poster, number).await?;
         ensure!(
@@ -105,46 +140,48 @@ async fn load(
     }
     server::settle(pid).await?;
 
-    let cpu = server::cpu(pid)?;
-    let (mut times, mut heard) = (Vec::new(), 0);
+    let cpu = CpuTime::of(&[pid])?;
+    let mut times = Vec::new();
+    let mut heard = 0;
     for number in WARM_UP..WARM_UP + messages {
         let (time, by) = fan_out(crowd, &mut poster, number).await?;
-        times.push(time);
+        times.push(ms(time));
         heard += by;
         progress.show(&format!("fan-out {}/{messages}", times.len()));
     }
     server::settle(pid).await?;
-    let cpu = server::cpu(pid)?.checked_sub(cpu);
-    let cpu = cpu.context("a thread ended, and its CPU time is gone")?;
+    let cpu = cpu.since()?;
     let used = server::rss(pid)?;
 
-    let (start, repeats) = (Instant::now(), crowd.repeats.load(Relaxed));
+    let repeats = crowd.repeats.load(Relaxed);
+    let start = Instant::now();
     crowd.storm();
     all_joined(crowd, 2, "reconnecting", progress).await?;
     let storm = start.elapsed();
 
     let each_kib = |kib: u64| kib.saturating_sub(before) as f64 / crowd.size as f64;
-    times.sort();
+    let [p50_ms, p99_ms] = p50_p99(times);
     Ok(Figures {
         cpu_us: cpu.as_secs_f64() * 1e6 / heard as f64,
         idle_kib: each_kib(idle),
         used_kib: each_kib(used),
-        p50_ms: percentile(&times, 50).as_secs_f64() * 1e3,
-        p99_ms: percentile(&times, 99).as_secs_f64() * 1e3,
+        p50_ms,
+        p99_ms,
         lost: (crowd.size * messages).saturating_sub(heard) as f64,
         storm_s: storm.as_secs_f64(),
         repeats: (crowd.repeats.load(Relaxed) - repeats) as f64,
     })
 }
 
-/// Until every reader has been told `times` times who it is.
+/// Waits until every reader has been told `times` times who it is.
 async fn all_joined(
     crowd: &Crowd,
     times: usize,
     doing: &str,
     progress: &Progress,
 ) -> Result<()> {
-    let (start, size) = (Instant::now(), crowd.size);
+    let start = Instant::now();
+    let size = crowd.size;
     let mut joined = crowd.joined.subscribe();
     loop {
         let all = joined.wait_for(|joined| *joined == times * size);
@@ -162,7 +199,8 @@ async fn all_joined(
     }
 }
 
-/// From the start of the POST to the last delivery, and how many readers it reached.
+/// The time from the start of the POST to the last delivery, and how many readers it
+/// reached.
 async fn fan_out(
     crowd: &Crowd,
     poster: &mut Poster,
@@ -180,27 +218,4 @@ async fn fan_out(
         Err(_) => PATIENCE,
     };
     Ok((time, crowd.heard[number].load(Relaxed)))
-}
-
-/// The nearest-rank percentile of sorted values.
-pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_percentile_is_a_value_that_was_measured() {
-        let ms = |range: std::ops::RangeInclusive<u64>| {
-            range.map(Duration::from_millis).collect::<Vec<_>>()
-        };
-        assert_eq!(percentile(&ms(1..=100), 50), Duration::from_millis(50));
-        assert_eq!(percentile(&ms(1..=100), 99), Duration::from_millis(99));
-        assert_eq!(percentile(&ms(1..=5), 50), Duration::from_millis(3));
-        assert_eq!(percentile(&ms(1..=5), 99), Duration::from_millis(5));
-        assert_eq!(percentile(&ms(7..=7), 50), Duration::from_millis(7));
-    }
 }

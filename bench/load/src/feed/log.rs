@@ -1,0 +1,238 @@
+//! What the log of one store costs: one event at a time, many writers, and a replay.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+
+use super::client::{Reader, Writer};
+use super::floor;
+use super::redis::Redis;
+use crate::machine::cpus;
+use crate::progress::Progress;
+use crate::server::{self, Binary};
+use crate::statistics::{Sequence, median, ms, p50_p99};
+
+/// Posts before the measured ones.
+const WARM_UP: usize = 50;
+/// Between two posts on an idle machine.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Writers at once.
+pub const WRITERS: usize = 64;
+/// An event that is this late has not come.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Times that the log is read from its start in each round.
+const REPLAYS: usize = 3;
+/// Bytes that the reader of a whole log reads at a time, at most.
+const ROOM: usize = 256 << 10;
+/// Events that the feed keeps, unless it has to keep more for this: its default.
+const KEEP: usize = 1_000_000;
+/// Groups that are appended to a bare file.
+const GROUPS: usize = 500;
+
+/// The figures of one store.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Times from POST to its acknowledgement, from there to the reader, and from POST to
+    /// the reader; and of a bare append: the median and p99 of each, in ms.
+    pub acknowledged: [f64; 2],
+    pub then: [f64; 2],
+    pub heard: [f64; 2],
+    pub append: [f64; 2],
+    /// Events written in a second, and the times from POST to acknowledgement.
+    pub writes: f64,
+    pub written_ms: [f64; 2],
+    pub least_writes: f64,
+    pub replay: f64,
+    pub socket: f64,
+    /// XRANGE without a feed, where the store is Redis.
+    pub ranges: Option<f64>,
+}
+
+/// Measures the feed on this Redis, or with its embedded store in this folder.
+pub async fn measure(
+    feed: &Binary,
+    redis: Option<&Redis>,
+    dir: &Path,
+    posts: usize,
+    events: usize,
+    progress: &Progress,
+) -> Result<Figures> {
+    let (cpus, threads) = cpus()?;
+    let threads = threads.to_string();
+    let path = dir.to_string_lossy();
+    let url = redis.map(Redis::url);
+    let store = match &url {
+        Some(url) => ("REDIS_URL", &**url),
+        None => ("FEED_DIR", &*path),
+    };
+    let keep = KEEP.max(WARM_UP + posts + events).to_string();
+    let threads = ("TOKIO_WORKER_THREADS", &*threads);
+    let variables = [store, threads, ("FEED_KEEP", &keep)];
+    let mut running = feed.start(&cpus, &variables).await?;
+    let addr = running.addr;
+    let pid = running.pid;
+    let work = async {
+        let (acknowledged, then, heard) = one_by_one(addr, posts, progress).await?;
+        progress.show("a bare append");
+        let append = match redis {
+            Some(redis) => redis.connect()?.add(posts, PAUSE)?,
+            None => floor::append(dir, posts, 1, PAUSE)?,
+        };
+        let first = WARM_UP + posts;
+        let (writes, written) = write(addr, first..first + events, progress).await?;
+        let least_writes = match redis {
+            Some(redis) => redis.benchmark(events)?,
+            None => {
+                let times = floor::append(dir, GROUPS, WRITERS, Duration::ZERO)?;
+                let time: Duration = times.iter().sum();
+                (GROUPS * WRITERS) as f64 / time.as_secs_f64()
+            }
+        };
+        server::settle(pid).await?;
+        let events = first + events;
+        let bare = floor::sockets(events).await?;
+        let mut replays = Vec::new();
+        let mut sockets = Vec::new();
+        let mut ranges = Vec::new();
+        for _ in 0..REPLAYS {
+            progress.show("replay");
+            replays.push(replay(addr, events).await?);
+            sockets.push(replay(bare, events).await?);
+            if let Some(redis) = redis {
+                ranges.push(redis.connect()?.read(events)?);
+            }
+        }
+        Ok(Figures {
+            acknowledged: p50_p99(acknowledged),
+            then: p50_p99(then),
+            heard: p50_p99(heard),
+            append: p50_p99(append.into_iter().map(ms).collect()),
+            writes,
+            written_ms: p50_p99(written),
+            least_writes,
+            replay: median(replays),
+            socket: median(sockets),
+            ranges: redis.map(|_| median(ranges)),
+        })
+    };
+    running.during(work).await
+}
+
+/// One event at a time, each when the last one has arrived. Returns the times from POST to
+/// acknowledgement, from there to the reader (the reader may be first, so some are
+/// negative), and from POST to the reader, in ms.
+async fn one_by_one(
+    addr: SocketAddr,
+    posts: usize,
+    progress: &Progress,
+) -> Result<(Vec<f64>, Vec<f64>, Vec<f64>)> {
+    let origin = Instant::now();
+    let mut reader = Reader::open(addr, "/events", 4_096).await?;
+    let (heard, mut arrivals) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while reader.read().await.is_ok() {
+            let now = origin.elapsed();
+            while let Ok(Some(event)) = reader.next() {
+                if heard.send((event.number, now)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let mut writer = Writer::connect(addr).await?;
+    let mut acknowledged = Vec::new();
+    let mut then = Vec::new();
+    let mut whole = Vec::new();
+    for number in 0..WARM_UP + posts {
+        let (sent, answered) = writer.post(number, origin).await?;
+        let arrived = timeout(PATIENCE, arrivals.recv()).await;
+        let arrived = arrived.with_context(|| format!("event {number} is lost"))?;
+        let (arrived, at) = arrived.context("the reader's stream has ended")?;
+        ensure!(arrived == number, "event {arrived} came instead of {number}");
+        if number >= WARM_UP {
+            acknowledged.push(ms(answered - sent));
+            then.push(ms(at) - ms(answered));
+            whole.push(ms(at - sent));
+        }
+        progress.show(&format!("post {number} of {posts}"));
+        sleep(PAUSE).await;
+    }
+    Ok((acknowledged, then, whole))
+}
+
+/// Many writers at once, each with its next event when the last one is acknowledged.
+/// Returns the events in a second, and how many ms each took.
+async fn write(
+    addr: SocketAddr,
+    numbers: Range<usize>,
+    progress: &Progress,
+) -> Result<(f64, Vec<f64>)> {
+    let origin = Instant::now();
+    let next = Arc::new(AtomicUsize::new(numbers.start));
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let mut writer = Writer::connect(addr).await?;
+        let next = next.clone();
+        let end = numbers.end;
+        writers.spawn(async move {
+            let mut times = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                if number >= end {
+                    return anyhow::Ok(times);
+                }
+                let (sent, acknowledged) = writer.post(number, origin).await?;
+                times.push(ms(acknowledged - sent));
+            }
+        });
+    }
+    let start = Instant::now();
+    let mut times = Vec::new();
+    let mut second = interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            ended = writers.join_next() => match ended {
+                Some(ended) => times.extend(ended??),
+                None => break,
+            },
+            _ = second.tick() => {
+                let done = next.load(Relaxed) - numbers.start;
+                progress.show(&format!("{done} of {} written", numbers.len()));
+            }
+        }
+    }
+    Ok((numbers.len() as f64 / start.elapsed().as_secs_f64(), times))
+}
+
+/// One reader of the whole log. Returns the events in a second. Each has to come once, in
+/// order.
+async fn replay(addr: SocketAddr, events: usize) -> Result<f64> {
+    let start = Instant::now();
+    let mut reader = Reader::open(addr, "/events?from=start", ROOM).await?;
+    let mut sequence = Sequence::new(events);
+    while sequence.lost() > 0 {
+        while let Some(event) = reader.next()? {
+            sequence.hear(event.number, event.id)?;
+        }
+        if sequence.lost() > 0 {
+            let read = timeout(PATIENCE, reader.read()).await;
+            read.with_context(|| format!("{} events are lost", sequence.lost()))??;
+        }
+    }
+    let rate = events as f64 / start.elapsed().as_secs_f64();
+    ensure!(
+        sequence.repeated + sequence.out_of_order == 0,
+        "{} events are repeated, and {} out of order",
+        sequence.repeated,
+        sequence.out_of_order
+    );
+    Ok(rate)
+}

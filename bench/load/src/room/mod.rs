@@ -1,0 +1,49 @@
+//! One room, N readers, one message at a time: CPU, memory and time of several servers,
+//! compared with the least this machine can do.
+
+pub mod ab;
+pub mod memory;
+mod reader;
+mod round;
+pub mod table;
+
+use anyhow::Result;
+use clap::builder::PossibleValuesParser;
+
+use self::round::Size;
+use crate::progress::publish;
+use crate::server::Program;
+
+/// The servers that are compared. `floor` comes first: all ratios are to it.
+const PROGRAMS: [Program; 6] = [
+    Program::bench("floor", "tokio"),
+    Program::bench("peer-hyper", "hyper"),
+    Program::bench("peer-actix", "actix-web"),
+    Program::bench("peer-axum", "axum"),
+    CHAT,
+    CHAT_NAIVE,
+];
+pub const CHAT: Program = Program::book("chat", "salvo");
+pub const CHAT_NAIVE: Program = Program::book("chat_naive", "salvo");
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    size: Size,
+    /// Measure these servers only
+    #[arg(long, value_name = "NAME", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(PROGRAMS.map(|program| program.name)))]
+    only: Vec<String>,
+}
+
+pub fn measure(args: &Args) -> Result<()> {
+    let chosen = PROGRAMS.iter().filter(|program| {
+        args.only.is_empty() || args.only.iter().any(|n| n == program.name)
+    });
+    let chosen: Vec<_> = chosen.collect();
+    let servers = chosen.iter().map(|program| Ok((program.name, program.build()?)));
+    let servers = servers.collect::<Result<Vec<_>>>()?;
+    let figures = round::measure(&servers, &args.size)?;
+    let rounds = chosen.into_iter().zip(figures.iter().map(Vec::as_slice));
+    publish(&table::table(rounds)?, args.size.save.as_deref())
+}
