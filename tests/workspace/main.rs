@@ -2,5 +2,7 @@
 
 mod crates;
 mod manifests;
+mod mounted;
 mod pages;
 mod programs;
+mod sources;
