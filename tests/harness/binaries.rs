@@ -1,10 +1,10 @@
 //! The programs of this repository: they are built, and started with a clean environment.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 #[cfg(unix)]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -42,11 +42,12 @@ impl From<Output> for Ended {
     }
 }
 
-/// Builds a program, and returns its path. Cargo does nothing where nothing changed.
+/// Builds a program, and returns its path. Cargo does nothing where nothing changed. A test
+/// of a program that is built does not wait for the build of another one.
 pub(crate) fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
-    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
-    let mut built = BUILT.lock().unwrap();
-    let built = built.get_or_insert_default();
+    static BUILT: Mutex<BTreeMap<String, Arc<OnceLock<PathBuf>>>> =
+        Mutex::new(BTreeMap::new());
+    let built = Arc::clone(BUILT.lock().unwrap().entry(name.into()).or_default());
     let build = || {
         let cargo = escargot::CargoBuild::new()
             .manifest_path(root().join("Cargo.toml"))
@@ -55,7 +56,7 @@ pub(crate) fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
             if kind == "example" { cargo.example(name) } else { cargo.bin(name) };
         cargo.run().expect("the program builds").path().to_path_buf()
     };
-    built.entry(name.to_string()).or_insert_with(build).clone()
+    built.get_or_init(build).clone()
 }
 
 /// The command that starts an example, which is built by now. `model` is one of the package

@@ -22,52 +22,66 @@ fn sources(folder: &Path) -> String {
     text
 }
 
+/// The pages of all languages, with their texts.
+fn pages() -> Vec<(String, String)> {
+    let languages = folders(&root().join("src"));
+    assert!(languages.len() >= 2, "{languages:?}");
+    let mut pages = Vec::new();
+    for language in languages {
+        for page in entries(&root().join("src").join(&language)) {
+            if let Ok(text) = fs::read_to_string(&page) {
+                let name = page.file_name().unwrap().to_str().unwrap();
+                pages.push((format!("src/{language}/{name}"), text));
+            }
+        }
+    }
+    pages
+}
+
+/// The texts of a page that stand between backquotes.
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
 /// Pages name tests and cases; a name that is none sends a reader astray.
 #[test]
 fn every_test_and_case_that_a_page_names_is_there() {
     let tests =
         ["tests", "site/tests"].map(|name| sources(&root().join(name))).concat();
     let cases: BTreeSet<_> = cases().into_iter().map(|case| case.name).collect();
-    let languages = folders(&root().join("src"));
-    assert!(languages.len() >= 2, "{languages:?}");
-    for language in languages {
-        for page in entries(&root().join("src").join(language)) {
-            let text = fs::read_to_string(&page).unwrap_or_default();
-            // They stand in code spans; the name of a test is a sentence.
-            for name in text.split('`').skip(1).step_by(2) {
-                let is_name = name.matches('_').count() > 2
-                    && name.chars().all(|c| {
-                        c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()
-                    });
-                assert!(
-                    !is_name || tests.contains(&format!("fn {name}(")),
-                    "{page:?} names {name}"
-                );
-            }
-            let lists = text.lines().filter_map(|line| line.split_once(" cases: "));
-            for (_, names) in lists {
-                for name in names.split('*').skip(1).step_by(2) {
-                    assert!(cases.contains(name), "{page:?} names {name}");
-                }
+    let mut astray = Vec::new();
+    for (page, text) in pages() {
+        for name in code_spans(&text) {
+            // The name of a test is a sentence.
+            let is_name = name.matches('_').count() > 2
+                && name.chars().all(|c| {
+                    c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()
+                });
+            if is_name && !tests.contains(&format!("fn {name}(")) {
+                astray.push(format!("{page}: {name}"));
             }
         }
+        let lists = text.lines().filter_map(|line| line.split_once(" cases: "));
+        for (_, names) in lists {
+            let names = names.split('*').skip(1).step_by(2);
+            let unknown = names.filter(|name| !cases.contains(*name));
+            astray.extend(unknown.map(|name| format!("{page}: {name}")));
+        }
     }
+    assert!(astray.is_empty(), "there is no such test or case: {astray:#?}");
 }
 
 /// A row of *How we know* says in which file its test is.
 #[test]
 fn every_file_of_tests_that_a_page_names_is_there() {
-    for language in folders(&root().join("src")) {
-        for page in entries(&root().join("src").join(language)) {
-            let text = fs::read_to_string(&page).unwrap_or_default();
-            for name in text.split('`').skip(1).step_by(2) {
-                let is_file =
-                    name.starts_with("tests/") && !name.contains([' ', '*']);
-                assert!(
-                    !is_file || root().join(name).exists(),
-                    "{page:?} names {name}"
-                );
+    let mut astray = Vec::new();
+    for (page, text) in pages() {
+        for name in code_spans(&text) {
+            let is_file = name.starts_with("tests/") && !name.contains([' ', '*']);
+            if is_file && !root().join(name).exists() {
+                astray.push(format!("{page}: {name}"));
             }
         }
     }
+    assert!(astray.is_empty(), "there is no such file: {astray:#?}");
 }
