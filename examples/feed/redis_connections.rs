@@ -121,7 +121,7 @@ impl Shared {
         self.seen(answer)
     }
 
-    /// What Redis knows about the stream: nothing if there is none yet.
+    /// Asks Redis about the stream. The answer is empty if there is none yet.
     pub async fn info(mut self) -> Result<HashMap<String, Value>, Failure> {
         let ask = cmd("XINFO").arg("STREAM").arg(STREAM).take();
         match ask.query_async(&mut self.connection).await {

@@ -44,26 +44,29 @@ impl From<Output> for Ended {
 
 /// Builds a program, and returns its path. Cargo does nothing where nothing changed. A test
 /// of a program that is built does not wait for the build of another one.
-pub(crate) fn binary(package: &str, kind: &str, name: &str) -> PathBuf {
+pub(crate) fn binary(target: &str, name: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, Arc<OnceLock<PathBuf>>>> =
         Mutex::new(BTreeMap::new());
     let built = Arc::clone(BUILT.lock().unwrap().entry(name.into()).or_default());
     let build = || {
         let cargo = escargot::CargoBuild::new()
             .manifest_path(root().join("Cargo.toml"))
-            .package(package);
-        let cargo =
-            if kind == "example" { cargo.example(name) } else { cargo.bin(name) };
+            .args([target, name]);
+        // With the features of crates that `cargo test --workspace` has just built them
+        // with, or else with those that `cargo run --example NAME` has.
+        let cargo = match target {
+            _ if cfg!(feature = "workspace") => cargo.arg("--workspace"),
+            "--bin" => cargo.package("site"),
+            _ => cargo,
+        };
         cargo.run().expect("the program builds").path().to_path_buf()
     };
     built.get_or_init(build).clone()
 }
 
-/// The command that starts an example, which is built by now. `model` is one of the package
-/// `llm`.
+/// The command that starts an example, which is built by now.
 pub fn example(name: &str) -> Command {
-    let package = if name == "model" { "llm" } else { name };
-    let mut command = Command::new(binary(package, "example", name));
+    let mut command = Command::new(binary("--example", name));
     let inherited =
         INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?)));
     command.env_clear().envs(inherited);

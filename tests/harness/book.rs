@@ -12,7 +12,7 @@ use crate::program::Program;
 
 /// The command behind `cargo book`, in the book of this folder.
 pub fn book(folder: &Path) -> Command {
-    let mut command = Command::new(binary("site", "bin", "book"));
+    let mut command = Command::new(binary("--bin", "book"));
     command.current_dir(folder);
     command
 }

@@ -175,7 +175,7 @@ fn the_figures_on_the_page_are_those_of_the_recording() {
     let number = |cell: &str| -> f64 {
         cell.trim_end_matches([' ', '|', 'm', 's', 'µ']).parse().unwrap()
     };
-    // Of one core, by 200 answers with 50 tokens a second each.
+    // The part of one core that 200 answers with 50 tokens a second each take.
     let part = number(cells[12]) * 1e-6 * 10_000.0;
     assert!((1.0 / 6.5..1.0 / 5.5).contains(&part), "{part}");
     let figures = [

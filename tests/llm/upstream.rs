@@ -1,4 +1,4 @@
-//! What `llm` makes of a model server's stream, whatever that server does.
+//! `llm` and model servers: it understands each stream that they send, or says why not.
 
 use std::collections::BTreeMap;
 use std::fs;
