@@ -568,7 +568,7 @@ async fn a_static_host_replays_the_recording_at_its_pace() {
         browser.until(&format!("{STATE} == 'recorded'")).await;
     }
     // A program's own page cannot be replayed: there is a sentence in its place.
-    for (page, panel) in [("chat", "live-page"), ("feed", "kill-panel")] {
+    for (page, panel) in [("chat", "live-page"), ("feed", "live-page[kill]")] {
         browser.open(&format!("{host}/{page}.html")).await;
         browser.until(&format!("!!document.querySelector('{panel} p')")).await;
         let frame = browser.eval("document.querySelector('iframe')").await;
@@ -720,7 +720,7 @@ async fn chapter_8_counts_on_whatever_is_killed() {
     let browser = Browser::start().await;
     for (page, killed) in [("feed.html", "was killed"), ("it/feed.html", "ucciso")] {
         browser.open(&format!("{}/{page}", book.url)).await;
-        let panel = "document.querySelector('kill-panel')";
+        let panel = "document.querySelector('live-page[kill]')";
         browser.until(&format!("!!{panel}.querySelector('iframe')")).await;
         browser.eval(&format!("{panel}.scrollIntoView()")).await;
         let feed = format!("{panel}.querySelector('iframe').contentDocument");
@@ -734,7 +734,7 @@ async fn chapter_8_counts_on_whatever_is_killed() {
         for times in 1..=5 {
             let before = browser.eval(&counted).await.as_u64().unwrap();
             browser.until(&format!("{counted} > {before} + 5")).await;
-            browser.type_into("kill-panel button", ENTER).await;
+            browser.type_into("live-page[kill] button", ENTER).await;
             browser
                 .until(&format!(
                     "{said}.includes('{killed}') && {said}.endsWith(': {times}.')"
