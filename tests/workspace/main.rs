@@ -1,5 +1,7 @@
 //! What the packages promise to those who copy or build them.
 
+mod mounted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
