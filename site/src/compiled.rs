@@ -22,7 +22,10 @@ impl Compiled {
     pub fn read(root: &Path, names: &[&str]) -> Result<Self> {
         let mut files = BTreeMap::new();
         for name in names {
-            files.insert(name.to_string(), sources(&folder(root, name))?);
+            let folder = folder(root, name);
+            if folder.is_dir() {
+                files.insert(name.to_string(), sources(&folder)?);
+            }
         }
         Ok(Self { root: root.to_path_buf(), files })
     }

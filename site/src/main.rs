@@ -1,5 +1,18 @@
 //! `cargo book`: builds every language of the book, serves it with its programs live,
 //! checks it, and helps translators. `cargo book --help` lists the commands.
+//!
+//! A file uses only files that stand below it here:
+//!
+//! ```text
+//! main
+//! serve                                                  cargo book
+//! check                                                  cargo book check
+//! build                                                  cargo book build
+//! postprocess   translate                                HTML; cargo book translate
+//! theme   chapters   programs                            words; numbers; /live/NAME/
+//! book   translation   compiled   supervise              the sources; a process
+//! page   links   recording   files   forward             Markdown, HTML, folders, HTTP
+//! ```
 
 mod book;
 mod build;

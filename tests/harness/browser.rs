@@ -11,7 +11,7 @@ use thirtyfour::{
     By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle,
 };
 
-use crate::{until, within};
+use crate::wait::{until, within};
 
 /// One browser for one test. Dropping it ends the driver and the browser.
 pub struct Browser {

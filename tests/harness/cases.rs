@@ -5,7 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 use toml::{Table, Value as Toml};
 
-/// A stream, and what the standard makes of it.
+use crate::binaries::root;
+
+/// A stream, and the events that the standard makes of it.
 pub struct Case {
     pub name: String,
     pub bytes: Vec<u8>,
@@ -19,7 +21,7 @@ pub struct Case {
 
 /// All cases, in the table's order.
 pub fn cases() -> Vec<Case> {
-    let file = crate::root().join("tests/cases.toml");
+    let file = root().join("tests/cases.toml");
     let table: Table = fs::read_to_string(file).unwrap().parse().unwrap();
     let rules = table["rules"].as_table().unwrap();
     let cases = table["case"].as_array().unwrap().iter().map(|case| {

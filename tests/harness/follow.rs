@@ -1,6 +1,10 @@
-//! Who writes to `feed` and who follows it, whatever becomes of the server in between: it
-//! is killed, comes back on another port, or its readers move to another one. Where it is
-//! now, a `tokio::sync::watch` channel says.
+//! A writer to `feed` and a reader that follows it, whatever becomes of the server in
+//! between: it is killed, comes back on another port, or its readers move to another one.
+//! A `tokio::sync::watch` channel tells them where it is now.
+
+#[allow(dead_code)] // the tests need no reconnection time
+#[path = "../../examples/client/parser.rs"]
+mod parser;
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -12,7 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::within;
+use self::parser::Parser;
+use crate::wait::within;
 
 /// The pause before the next attempt, unless the server moves sooner.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -35,7 +40,7 @@ async fn pause(at: &mut Address) {
 pub struct Writer {
     at: Address,
     client: Client,
-    /// Of the events 1, 2, 3, … as they were acknowledged.
+    /// The IDs of the events 1, 2, 3, … as they were acknowledged.
     pub ids: Vec<String>,
     /// Attempts that brought no acknowledgement.
     pub failed: usize,
@@ -83,7 +88,7 @@ impl Writer {
                 let body = timeout(ATTEMPT, answer.json::<Value>()).await.ok()?;
                 Some(body.ok()?["id"].as_str().expect("an id").to_string())
             }
-            // The second one is a proxy's.
+            // A proxy in front of the server says 502.
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => None,
             status => panic!("{status} for {number}: {:?}", answer.text().await),
         }
@@ -103,7 +108,7 @@ pub struct Follower {
     pub seen: Seen,
 }
 
-/// What a follower has to say in the end.
+/// The record of what a follower has seen.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Numbers and IDs, in the order in which they came.
@@ -118,16 +123,17 @@ pub struct Seen {
     pub resyncs: Vec<String>,
     /// How often it has connected.
     pub connections: usize,
-    /// The highest number. None where the first that comes may be any.
+    /// The highest number. `None` means that any number may come first.
     highest: Option<usize>,
 }
 
 impl Seen {
     /// Fails unless everything has come once, in order, and without a word of a gap.
     pub fn assert_whole(&self) {
-        let faults = (&self.lost, &self.repeated, &self.disordered, &self.resyncs);
-        let none = (&BTreeSet::new(), &vec![], &vec![], &vec![]);
-        assert_eq!(faults, none, "lost, repeated, disordered, resyncs");
+        assert!(self.lost.is_empty(), "lost: {:?}", self.lost);
+        assert!(self.repeated.is_empty(), "repeated: {:?}", self.repeated);
+        assert!(self.disordered.is_empty(), "disordered: {:?}", self.disordered);
+        assert!(self.resyncs.is_empty(), "resyncs: {:?}", self.resyncs);
     }
 
     fn take(&mut self, event: &Event) {
@@ -179,7 +185,7 @@ impl Follower {
         self
     }
 
-    /// As an EventSource remembers it.
+    /// The last event ID, as an EventSource remembers it.
     pub fn last_event_id(&self) -> &str {
         &self.reading.last_event_id
     }
@@ -222,7 +228,7 @@ impl Follower {
         let chunk = tokio::select! {
             biased;
             chunk = stream.chunk() => chunk,
-            // It is sent to another server, and the old one may not even know.
+            // The follower is sent to another server, and the old one may not even know.
             Ok(()) = self.at.changed() => Ok(None),
         };
         let Ok(Some(mut chunk)) = chunk else { return self.cut() };
@@ -263,7 +269,7 @@ impl Follower {
 struct Cuts {
     random: Random,
     most: usize,
-    /// Bytes until the next.
+    /// Bytes until the next cut.
     left: usize,
 }
 
@@ -271,7 +277,7 @@ struct Cuts {
 pub struct Random(pub u64);
 
 impl Random {
-    /// One that is lower than this.
+    /// The next number, which is lower than this.
     pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -281,69 +287,43 @@ impl Random {
     }
 }
 
-/// What an EventSource makes of the bytes of one stream, by the standard (9.2.6), which
-/// also remembers the ID of a block that is no event: the parsers of crates tell only events.
-#[derive(Default)]
+/// Makes of the bytes of one stream what an EventSource does, with the parser of chapter 9.
+/// It also keeps the ID of a block that is no event (9.2.6): the parsers of crates tell
+/// only of events.
 pub struct Reading {
-    /// What would be sent as `Last-Event-ID`.
+    /// The ID that an EventSource would send as `Last-Event-ID`.
     pub last_event_id: String,
-    line: Vec<u8>,
-    after_cr: bool,
-    lines: usize,
-    event_type: String,
-    data: String,
-    id: String,
+    parser: Parser,
 }
 
 impl Reading {
     /// A stream that begins where another one has ended.
     pub fn after(last_event_id: &str) -> Self {
-        let id = last_event_id.to_string();
-        Self { last_event_id: id.clone(), id, ..Self::default() }
+        Self {
+            last_event_id: last_event_id.into(),
+            parser: Parser::new(usize::MAX, last_event_id.into()),
+        }
     }
 
     /// The events that these bytes complete.
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Event> {
-        let mut events = Vec::new();
-        for &byte in bytes {
-            let is_second = byte == b'\n' && self.after_cr;
-            self.after_cr = byte == b'\r';
-            match byte {
-                b'\n' if is_second => {}
-                b'\n' | b'\r' => events.extend(self.end_of_line()),
-                _ => self.line.push(byte),
-            }
+        let mut found = Vec::new();
+        let mut events = self.parser.feed(bytes);
+        while let Some(event) = events.next().expect("no event is too large") {
+            found.push(Event {
+                event: event.kind.to_string(),
+                data: event.data.into_owned(),
+                id: event.last_event_id.to_string(),
+                retry: None,
+            });
         }
-        events
+        self.last_event_id = self.parser.last_event_id().to_string();
+        found
     }
+}
 
-    fn end_of_line(&mut self) -> Option<Event> {
-        let line = std::mem::take(&mut self.line);
-        let line = String::from_utf8_lossy(&line);
-        let is_first = self.lines == 0;
-        self.lines += 1;
-        let line =
-            line.strip_prefix('\u{feff}').filter(|_| is_first).unwrap_or(&line);
-        if line.is_empty() {
-            return self.dispatch();
-        }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => self.event_type = value.into(),
-            "data" => self.data += &format!("{value}\n"),
-            "id" if !value.contains('\0') => self.id = value.into(),
-            _ => {}
-        }
-        None
-    }
-
-    fn dispatch(&mut self) -> Option<Event> {
-        self.last_event_id.clone_from(&self.id);
-        let event = std::mem::take(&mut self.event_type);
-        let mut data = std::mem::take(&mut self.data);
-        data.pop()?;
-        let event = if event.is_empty() { "message".into() } else { event };
-        Some(Event { event, data, id: self.id.clone(), retry: None })
+impl Default for Reading {
+    fn default() -> Self {
+        Self::after("")
     }
 }

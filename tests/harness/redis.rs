@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::{collect, until, within};
+use crate::process::collect;
+use crate::wait::{until, within};
 
 /// What is acknowledged is on disk, unless a test wants something else.
 const SETTINGS: [(&str, &str); 4] = [

@@ -1,0 +1,14 @@
+//! A router that a test writes for an experiment, served in the test's own process.
+
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::{Router, Server};
+use tokio::net::TcpListener;
+
+/// Serves an experiment on a port of its own, and returns its URL.
+pub async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
+    tokio::spawn(server.serve(router));
+    url
+}
