@@ -25,7 +25,7 @@ class LivePage extends Panel {
 function killer(url) {
   const said = element('p', { role: 'status' });
   let times = 0;
-  // One kill at a time. A button that is disabled would lose the focus.
+  // Only one kill runs at a time. A button that is disabled would lose the focus.
   let busy = false;
   const onclick = async () => {
     if (busy) return;

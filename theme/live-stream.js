@@ -30,7 +30,7 @@ const seconds = new Intl.NumberFormat(lang, decimals);
 class LiveStream extends Panel {
   #parts;
   #recording;
-  /** Ends the stream or the replay that is running, if one is. */
+  /** Ends the running stream or replay, if there is one. */
   #running;
   #inView = false;
   /** The reader pressed Stop: only the reader starts again. */
@@ -168,7 +168,7 @@ class LiveStream extends Panel {
     }
   }
 
-  /** Where the stream is. */
+  /** Posts the JSON of `ask`, if there is one, and returns the address of the stream. */
   async #ask(url, signal) {
     const body = this.getAttribute('ask');
     if (body === null) return url;

@@ -23,7 +23,7 @@ export function loadScript(src) {
   });
 }
 
-/** Where programs are mounted, on pages that `cargo book` serves. */
+/** The address of all programs, on pages that `cargo book` serves. */
 const live = document.querySelector('meta[name=live]')?.content;
 /** The whole book on one page shows what stands inside the panels. */
 const onPaper = document.body.classList.contains('print');

@@ -44,7 +44,7 @@ function* interpret(bytes) {
   let type = '';
   let id = '';
   let last = '';
-  // Lines and their ends by turns; after the last end, what is unfinished.
+  // The parts are lines and their ends by turns; behind the last end is an unfinished line.
   const parts = text.split(/(\r\n|\r|\n)/);
   const rest = parts.pop();
   for (let n = 0; n < parts.length; n += 2) {
@@ -79,7 +79,7 @@ function* interpret(bytes) {
 
 class WirePanel extends Panel {
   #parts;
-  /** Where these bytes are put; undefined without a server. */
+  /** The address for the bytes of this panel; undefined without a server. */
   #put;
   #source;
   #timer;
@@ -125,7 +125,7 @@ class WirePanel extends Panel {
         element('table', {}, head, p.steps)),
     );
     p.pick.onchange = () => {
-      // A line break after each line's end, for the eye.
+      // A line break follows each line's end, for the eye.
       const { bytes } = picks[p.pick.selectedIndex];
       p.text.value = bytes.replace(/\\r\\n|\\n|\\r/g, '$&\n').trimEnd();
       this.#changed(0);

@@ -47,9 +47,9 @@ pub struct Settings {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChapterWords {
-    /// As in "chapter 8".
+    /// The word before one number, as in "chapter 8".
     pub one: String,
-    /// As in "chapters 8 and 14".
+    /// The word before several numbers, as in "chapters 8 and 14".
     pub many: String,
     /// The words that may stand before one of several numbers, as "and" does.
     pub between: Vec<String>,
@@ -71,7 +71,7 @@ impl ChapterWords {
 pub struct Title {
     pub name: String,
     pub path: Option<PathBuf>,
-    /// As in `8` or `7.1`, where the chapter is numbered.
+    /// The number of a numbered chapter, as in `8` or `7.1`.
     pub number: Option<String>,
 }
 

@@ -63,14 +63,9 @@ impl Chapters {
 
     /// The wrong numbers of a text, and the links whose page is another chapter than they
     /// say. The file's path counts from the root of the repository.
-    pub fn check(
-        &self,
-        file: &Path,
-        text: &str,
-        words: &ChapterWords,
-    ) -> Vec<Wrong> {
+    pub fn check(&self, file: &Path, text: &str, mentions: &Mentions) -> Vec<Wrong> {
         let text = without_comments(text);
-        let mentions = mentions(&text, words);
+        let mentions = mentions.of(&text);
         let mut wrong = Vec::new();
         for (at, number) in mentions.iter().flat_map(|mention| &mention.numbers) {
             if !self.pages.contains_key(number) {
@@ -132,7 +127,7 @@ impl Chapters {
         &self,
         file: &Path,
         text: &str,
-        words: &ChapterWords,
+        mentions: &Mentions,
     ) -> Vec<Wrong> {
         let mut parts = file.iter().filter_map(|part| part.to_str());
         let Some(top) = parts.next() else { return Vec::new() };
@@ -142,7 +137,7 @@ impl Chapters {
             .take_while(|line| line.starts_with("//!"))
             .collect();
         let header = without_comments(&header);
-        let Some(first) = mentions(&header, words).into_iter().next() else {
+        let Some(first) = mentions.of(&header).into_iter().next() else {
             let is_program = top == "examples" && file.ends_with("main.rs");
             let message = "the header does not name the program's chapter";
             return is_program
@@ -181,36 +176,46 @@ fn without_comments(text: &str) -> String {
     COMMENT.replace_all(text, spaces).into_owned()
 }
 
-fn mentions(text: &str, words: &ChapterWords) -> Vec<Mention> {
-    let ChapterWords { one, many, between } = words;
-    let escaped = |word: &String| lazy_regex::regex::escape(word);
-    let between: Vec<_> = between.iter().map(escaped).collect();
-    let one = escaped(one);
-    let many = escaped(many);
-    let gap = format!(r"(?:[\s,–]|{})", between.join("|"));
-    let pattern = format!(r"(?i)\b(?:{many}(?:{gap}+{NUMBER})+|{one}\s+{NUMBER})");
-    // The words are escaped, so the pattern is sound.
-    let Ok(mention) = Regex::new(&pattern) else { return Vec::new() };
-    let numbers = |range: &Range<usize>| {
-        SINGLE
-            .find_iter(&text[range.clone()])
-            .map(|found| (range.start + found.start(), found.as_str().to_string()))
-            .collect()
-    };
-    let ranges = mention.find_iter(text).map(|found| found.range());
-    ranges.map(|range| Mention { numbers: numbers(&range), range }).collect()
+/// Finds the numbers of chapters in the texts of one language.
+pub struct Mentions(Regex);
+
+impl Mentions {
+    pub fn new(words: &ChapterWords) -> Result<Self> {
+        let ChapterWords { one, many, between } = words;
+        let escaped = |word: &String| lazy_regex::regex::escape(word);
+        let between: Vec<_> = between.iter().map(escaped).collect();
+        let one = escaped(one);
+        let many = escaped(many);
+        let gap = format!(r"(?:[\s,–]|{})", between.join("|"));
+        let pattern =
+            format!(r"(?i)\b(?:{many}(?:{gap}+{NUMBER})+|{one}\s+{NUMBER})");
+        Ok(Self(Regex::new(&pattern)?))
+    }
+
+    fn of(&self, text: &str) -> Vec<Mention> {
+        let numbers = |range: &Range<usize>| {
+            SINGLE
+                .find_iter(&text[range.clone()])
+                .map(|found| {
+                    (range.start + found.start(), found.as_str().to_string())
+                })
+                .collect()
+        };
+        let ranges = self.0.find_iter(text).map(|found| found.range());
+        ranges.map(|range| Mention { numbers: numbers(&range), range }).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn english() -> ChapterWords {
-        ChapterWords::english()
+    fn english() -> Mentions {
+        Mentions::new(&ChapterWords::english()).unwrap()
     }
 
-    fn numbers(text: &str, words: &ChapterWords) -> Vec<String> {
-        let mentions = mentions(text, words).into_iter();
+    fn numbers(text: &str, mentions: &Mentions) -> Vec<String> {
+        let mentions = mentions.of(text).into_iter();
         mentions.flat_map(|one| one.numbers).map(|(_, number)| number).collect()
     }
 
@@ -259,13 +264,14 @@ mod tests {
 
     #[test]
     fn each_language_has_its_own_words() {
-        let italian = ChapterWords {
+        let italian = Mentions::new(&ChapterWords {
             one: "capitolo".into(),
             many: "capitoli".into(),
             between: ["e", "il", "dal", "dall'", "al", "all'"]
                 .map(String::from)
                 .into(),
-        };
+        })
+        .unwrap();
         let text = "I capitoli dall'1 al 9 e il 13; nel capitolo 5, 20 lettori";
         assert_eq!(numbers(text, &italian), ["1", "9", "13", "5"]);
     }

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::book::{Book, ChapterWords, Language};
 use crate::build::build;
-use crate::chapters::Chapters;
+use crate::chapters::{Chapters, Mentions};
 use crate::files::{files, files_but};
 use crate::links::{self, follow};
 use crate::page::{self, State};
@@ -178,26 +179,27 @@ impl Sources<'_> {
     /// book, and in the comments of its programs and tests.
     fn check_chapters(&mut self) -> Result<()> {
         let chapters = Chapters::of(self.book)?;
-        let english = ChapterWords::english();
         let mut texts = Vec::new();
         for language in &self.book.languages {
-            let words = language.settings.chapters.as_ref();
+            let Some(words) = &language.settings.chapters else { continue };
+            let mentions = Rc::new(Mentions::new(words)?);
             for path in self.book.pages() {
-                texts.extend(words.map(|words| (language.folder.join(path), words)));
+                texts.push((language.folder.join(path), Rc::clone(&mentions)));
             }
         }
+        let english = Rc::new(Mentions::new(&ChapterWords::english())?);
         for file in texts_about_the_book(&self.book.root)? {
-            texts.push((file, &english));
+            texts.push((file, Rc::clone(&english)));
         }
-        for (file, words) in texts {
+        for (file, mentions) in texts {
             // A page may be missing, and a picture is no text.
             let Ok(text) = fs::read_to_string(&file) else { continue };
             // The tests of a file of this builder have wrong numbers on purpose.
             let text = text.split("#[cfg(test)]").next().unwrap_or(&text);
             let path = file.strip_prefix(&self.book.root)?.to_path_buf();
-            let mut wrong = chapters.check(&path, text, words);
+            let mut wrong = chapters.check(&path, text, &mentions);
             if path.starts_with("examples") || path.starts_with("tests") {
-                wrong.extend(chapters.check_header(&path, text, words));
+                wrong.extend(chapters.check_header(&path, text, &mentions));
             }
             for (line, message) in wrong {
                 self.report(&file, line, message);

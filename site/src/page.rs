@@ -25,7 +25,7 @@ pub enum State {
 pub struct Heading {
     /// 1 to 6.
     pub level: usize,
-    /// Where it stands in the source, in bytes.
+    /// Its place in the source, in bytes.
     pub range: Range<usize>,
     /// The id that the page itself gives, as in `## Title {#id}`.
     pub id: Option<String>,
@@ -35,7 +35,7 @@ pub struct Heading {
 pub struct Include {
     /// Counted from 1.
     pub line: usize,
-    /// As written, so that two languages can be compared.
+    /// The include as it is written, so that two languages can be compared.
     pub text: String,
     pub file: PathBuf,
     /// The part after the path, if there is one.

@@ -14,17 +14,17 @@ use crate::theme::translate;
 
 /// Stands for the edit link's address until the file that it leads to is known.
 pub const EDIT: &str = "EDIT-URL";
-/// Served, not built: reloads the page when the book was built again.
+/// The script that reloads a page when the book was built again. Only the server has it.
 const RELOAD: &str = "live/reload.js";
 
 static HEADING: Lazy<Regex> = lazy_regex!(r#"<h[1-6] id="([^"]*)""#);
 static BANNER: Lazy<Regex> =
     lazy_regex!(r#"(?s)<template data-banner="(\w+)">(.*?)</template>\s*"#);
 
-/// What a page knows that is served with the programs live.
+/// The facts that a page needs to show programs live.
 #[derive(Clone)]
 pub struct Live {
-    /// As in `http://127.0.0.1:3000/`.
+    /// The origin of the server, as in `http://127.0.0.1:3000/`.
     pub origin: String,
     /// Names this build: an open page of another build reloads.
     pub build: String,
@@ -93,7 +93,7 @@ impl<'a> Postprocess<'a> {
     ) -> String {
         let source = self.book.source();
         let url = path.with_extension("html").to_string_lossy().replace('\\', "/");
-        // From this page to the top of the output.
+        // The way from this page to the top of the output.
         let depth =
             url.matches('/').count() + usize::from(language.tag != source.tag);
         let top = "../".repeat(depth);
@@ -125,7 +125,7 @@ impl<'a> Postprocess<'a> {
         html
     }
 
-    /// Where a language's pages stand below the top, as in `it/`; English is the top.
+    /// The folder of a language's pages, as in `it/`; English pages stand at the top.
     fn folder(&self, language: &Language) -> String {
         if language.tag == self.book.source().tag {
             String::new()

@@ -26,10 +26,10 @@ use crate::compiled::Compiled;
 use crate::postprocess::Live;
 use crate::{build, check, programs};
 
-/// Where the served pages are built, a folder for each port: two servers of one book must
-/// not write over each other's pages.
+/// The folder of the served pages, with a folder for each port: two servers of one book
+/// must not write over each other's pages.
 const DEST: &str = "target/book-served";
-/// An editor that saves writes several times within this.
+/// An editor that saves a file writes several times within this time.
 const SETTLE: Duration = Duration::from_millis(150);
 /// The sources of the pages.
 const SOURCES: [&str; 4] = ["src", "theme", "examples", "book.toml"];

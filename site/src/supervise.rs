@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const START: Duration = Duration::from_secs(10);
 /// A process that lives less than this has a fault, which the next one may have, too.
 const SHORT: Duration = Duration::from_secs(2);
-/// The pause before the next one then, and the longest, to which it doubles.
+/// The pause before a process starts again then. It doubles, up to the longest one.
 const PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Events that are kept, in a temporary folder: 400 MB, if all are as long as they may be.
@@ -66,9 +66,9 @@ type Asker = oneshot::Sender<Killed>;
 struct Killed {
     /// The process that was killed.
     killed: u32,
-    /// The one that took its place.
+    /// The process that took its place.
     pid: u32,
-    /// From the kill until the new one listened.
+    /// The time from the kill until the new process listened, in milliseconds.
     ms: u128,
 }
 
@@ -76,11 +76,11 @@ struct Running {
     child: Child,
     pid: u32,
     url: String,
-    /// Closes when the book's process ends, and so does the child.
+    /// The pipe that closes when the book's process ends; then the child ends, too.
     _stdin: Option<ChildStdin>,
 }
 
-/// Keeps one process running, and `running` at its address.
+/// Keeps one process running, and its address in `running`.
 async fn keep(
     name: &str,
     folder: TempDir,
@@ -141,7 +141,8 @@ async fn next(kills: &mut mpsc::Receiver<Asker>) -> Option<Asker> {
 
 /// Starts a process, and returns when it listens.
 async fn start(name: &str, folder: &Path) -> Result<Running> {
-    // On Linux this is the program that runs, also where Cargo has built something newer meanwhile.
+    // On Linux this is the program that runs, even where Cargo has built
+    // something newer meanwhile.
     let program = if cfg!(target_os = "linux") {
         PathBuf::from("/proc/self/exe")
     } else {

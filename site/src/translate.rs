@@ -101,7 +101,7 @@ fn start_language(book: &Book, folder: &Path, lang: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets git show the way from the text that was translated to the text as it is now.
+/// Lets git show the changes since the text that was translated.
 fn show_changes(book: &Book, old: &str, english: &Path) -> Result<()> {
     let git = Command::new("git")
         .current_dir(&book.root)

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tests::{Program, until, within};
 
-/// What `POST /live/feed/kill` answers in a book.
+/// Kills the `feed` in a book, and returns the answer.
 async fn kill_feed(book: &Program) -> Value {
     let kill = book.request("POST", "/live/feed/kill").header("origin", &book.url);
     let killed = book.send(kill).await;
@@ -48,7 +48,8 @@ async fn the_feed_in_the_book_is_killed_for_real_and_loses_nothing() {
     let end: reqwest::Result<()> = within("the end of the stream", end).await;
     assert!(end.is_err(), "it was cut, and has not ended");
 
-    // The same key is the same event, and what follows it is what came after it.
+    // A second write with the same key gives the same event, and the stream goes on
+    // behind it.
     let again = write_to_feed(&book, "one", "k1").await;
     assert_eq!(again.headers()["location"], location);
     assert_eq!(write_to_feed(&book, "other", "k1").await.status(), 422);
