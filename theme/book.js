@@ -1,22 +1,30 @@
-// What the pages do with JavaScript: theme, copy buttons, keys, and the language picker
-// that keeps the place. Without it the book reads all the same.
+// Theme, copy buttons, keys, highlighting, and the language picker that keeps the place. Without
+// JavaScript the book reads all the same.
+import { element, loadScript, word } from './{{ resource "theme/panel.js" }}';
 
-export const words = document.getElementById('words').dataset;
 const root = document.documentElement;
 
 // Theme: as the system, light, dark.
 const themes = ['', 'light', 'dark'];
+const labels = {
+  '': word('Theme: as the system'),
+  light: word('Theme: light'),
+  dark: word('Theme: dark'),
+};
 const themeButton = document.querySelector('.theme-button');
 function labelTheme() {
-  const name = { '': words.themeAuto, light: words.themeLight, dark: words.themeDark };
-  const label = name[root.dataset.theme ?? ''] ?? words.themeAuto;
+  const label = labels[root.dataset.theme ?? ''] ?? labels[''];
   themeButton.ariaLabel = label;
   themeButton.title = label;
 }
 themeButton.addEventListener('click', () => {
   const next = (themes.indexOf(root.dataset.theme ?? '') + 1) % themes.length;
   root.dataset.theme = themes[next];
-  try { localStorage.setItem('theme', themes[next]); } catch { /* the choice lasts for this page */ }
+  try {
+    localStorage.setItem('theme', themes[next]);
+  } catch {
+    // The choice lasts for this page.
+  }
   labelTheme();
 });
 labelTheme();
@@ -24,18 +32,15 @@ labelTheme();
 // A copy button for each code block, after the block in tab order.
 for (const code of document.querySelectorAll('pre > code:not(.result)')) {
   if (!navigator.clipboard || code.closest('live-stream')) continue;
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.className = 'copy';
-  button.textContent = words.copy;
+  const button = element('button', { type: 'button', className: 'copy', textContent: word('Copy') });
   button.addEventListener('click', async () => {
-    // Of a recorded session, only what was typed.
-    const typed = code.matches('.language-console')
-      ? code.textContent.split('\n').filter((line) => line.startsWith('$ ')).map((line) => line.slice(2)).join('\n')
-      : code.textContent;
-    await navigator.clipboard.writeText(typed);
-    button.textContent = words.copied;
-    setTimeout(() => { button.textContent = words.copy; }, 2000);
+    // A recorded session has commands and their output; only commands are copied.
+    const lines = code.textContent.split('\n');
+    const commands = lines.filter((line) => line.startsWith('$ ')).map((line) => line.slice(2));
+    const session = code.matches('.language-console');
+    await navigator.clipboard.writeText(session ? commands.join('\n') : code.textContent);
+    button.textContent = word('Copied');
+    setTimeout(() => { button.textContent = word('Copy'); }, 2000);
   });
   code.parentElement.append(button);
 }
@@ -64,7 +69,8 @@ languages.addEventListener('keydown', (event) => {
 
 // Left and right turn the page, `/` searches.
 document.addEventListener('keydown', (event) => {
-  const typing = event.target.closest?.('input, textarea, select, [contenteditable], pre, [role=tablist]');
+  const fields = 'input, textarea, select, [contenteditable], pre, [role=tablist]';
+  const typing = event.target.closest?.(fields);
   if (typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (event.key === '/') {
     event.preventDefault();
@@ -86,13 +92,7 @@ if (here && getComputedStyle(contents).position === 'sticky') {
 const PLAIN = ['language-sh', 'language-text'];
 let highlighter;
 function loadHighlighter() {
-  highlighter ??= new Promise((resolve, reject) => {
-    const script = document.createElement('script');
-    script.src = new URL('{{ resource "highlight.js" }}', import.meta.url);
-    script.onload = resolve;
-    script.onerror = reject;
-    document.head.append(script);
-  });
+  highlighter ??= loadScript(new URL('{{ resource "highlight.js" }}', import.meta.url));
   return highlighter;
 }
 const near = new IntersectionObserver((entries) => {

@@ -2,40 +2,45 @@
 // With `ask`, that JSON is posted to `src` first, and the stream is where `Location` says.
 // It reads with one fetch, which gives the bytes and, through a parser, the events. Where
 // no server answers, it replays the recording that the page holds, and says so.
-import { words } from '{{ resource "book.js" }}';
-import { createParser } from '{{ resource "theme/eventsource-parser.js" }}';
+import { Panel, element, word } from '{{ resource "theme/panel.js" }}';
+import { createParser } from '{{ resource "theme/vendor/eventsource-parser.js" }}';
 
 /** Events, and chunks of bytes, kept on the page: a stream has no end. */
 const KEPT = 200;
 /** UTF-16 units of one unfinished event: an endless line must not fill the memory. */
 const MAX_EVENT = 1 << 20;
 
-const base = document.querySelector('meta[name=live]')?.content;
+/** The states, and their words. */
+const STATES = {
+  idle: word('not connected'),
+  connecting: word('connecting'),
+  live: word('live'),
+  paused: word('closed while out of sight'),
+  stopped: word('stopped'),
+  lost: word('connection lost'),
+  ended: word('the stream has ended'),
+  recorded: word('recording'),
+  recordedEnd: word('end of the recording'),
+};
+
 const lang = document.documentElement.lang;
 const decimals = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
 const seconds = new Intl.NumberFormat(lang, decimals);
 
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
-class LiveStream extends HTMLElement {
+class LiveStream extends Panel {
   #parts;
   #recording;
-  /** Ends the stream or the replay that is running, if one is. */
+  /** Ends the running stream or replay, if there is one. */
   #running;
   #inView = false;
   /** The reader pressed Stop: only the reader starts again. */
   #stopped = false;
 
-  connectedCallback() {
-    if (this.#parts || document.body.classList.contains('print')) return;
+  build() {
     const source = this.querySelector('[type="application/jsonl"], code.language-jsonl');
     this.#recording = (source?.textContent ?? '')
       .split('\n').filter((line) => line.trim()).map((line) => JSON.parse(line));
-    this.#build();
+    this.#assemble();
     new IntersectionObserver(([entry]) => {
       this.#inView = entry.isIntersecting;
       this.#see();
@@ -47,25 +52,26 @@ class LiveStream extends HTMLElement {
     this.#running?.abort();
   }
 
-  #build() {
-    const view = (name) => element('button', {
-      type: 'button', textContent: words[name], className: 'view',
-      onclick: () => this.#show(name),
+  #assemble() {
+    const view = (name, textContent) => element('button', {
+      type: 'button', textContent, className: 'view', onclick: () => this.#show(name),
     });
+    const toggle = () => this.#toggle();
     const p = this.#parts = {
       state: element('span', { className: 'state', role: 'status' }),
-      toggle: element('button', { type: 'button', className: 'toggle', onclick: () => this.#toggle() }),
+      toggle: element('button', { type: 'button', className: 'toggle', onclick: toggle }),
       why: element('p', { className: 'why', hidden: true }),
-      views: { events: view('events'), bytes: view('bytes') },
-      events: element('ol', { tabIndex: 0, ariaLabel: words.events }),
-      bytes: element('pre', { tabIndex: 0, ariaLabel: words.bytes }),
+      views: { events: view('events', word('Events')), bytes: view('bytes', word('Bytes')) },
+      events: element('ol', { tabIndex: 0, ariaLabel: word('Events') }),
+      bytes: element('pre', { tabIndex: 0, ariaLabel: word('Bytes') }),
     };
+    const part = (className, title, list) =>
+      element('div', { className }, element('h3', { textContent: title }), list);
     this.replaceChildren(
       element('div', { className: 'head' }, p.state, p.toggle, p.views.events, p.views.bytes),
       p.why,
       element('div', { className: 'body' },
-        element('div', { className: 'events' }, element('h3', { textContent: words.events }), p.events),
-        element('div', { className: 'bytes' }, element('h3', { textContent: words.bytes }), p.bytes)),
+        part('events', word('Events'), p.events), part('bytes', word('Bytes'), p.bytes)),
     );
     this.#show('events');
     this.#set('idle');
@@ -81,9 +87,9 @@ class LiveStream extends HTMLElement {
   /** Shows a state in words and, through CSS, in colour. */
   #set(state) {
     this.dataset.state = state;
-    this.#parts.state.textContent = words[state];
-    const again = base && this.hasAttribute('src') ? words.start : words.replay;
-    this.#parts.toggle.textContent = this.#running ? words.stop : again;
+    this.#parts.state.textContent = STATES[state];
+    const again = this.url ? word('Start') : word('Replay');
+    this.#parts.toggle.textContent = this.#running ? word('Stop') : again;
   }
 
   #toggle() {
@@ -118,7 +124,7 @@ class LiveStream extends HTMLElement {
     const parser = createParser({
       maxBufferSize: MAX_EVENT,
       onEvent: (event) => add(event.event ?? 'message', event.data, event.id),
-      onComment: (text) => add(words.comment, text),
+      onComment: (text) => add(word('comment'), text),
       onRetry: (ms) => add('retry', String(ms)),
     });
     const receive = (text, ms) => {
@@ -127,7 +133,8 @@ class LiveStream extends HTMLElement {
       parser.feed(text);
     };
     try {
-      const state = await this.#live((text) => receive(text, performance.now() - started), running.signal)
+      const now = (text) => receive(text, performance.now() - started);
+      const state = await this.#live(now, running.signal)
         ?? await this.#replay(receive, running.signal);
       if (this.#running === running) this.#end(state);
     } catch (error) {
@@ -139,19 +146,19 @@ class LiveStream extends HTMLElement {
 
   /** Reads the live stream to its end; undefined where no server offers it. */
   async #live(receive, signal) {
-    if (!base || !this.hasAttribute('src')) return undefined;
+    if (!this.url) return undefined;
     this.#set('connecting');
     let response;
     try {
-      const url = await this.#ask(new URL(this.getAttribute('src'), new URL(base, location)), signal);
-      response = await fetch(url, { signal, cache: 'no-store', headers: { accept: 'text/event-stream' } });
+      const url = await this.#ask(this.url, signal);
+      const headers = { accept: 'text/event-stream' };
+      response = await fetch(url, { signal, cache: 'no-store', headers });
     } catch (error) {
       if (signal.aborted) throw error;
       return undefined;
     }
-    if (!response.ok || !response.headers.get('content-type')?.startsWith('text/event-stream')) {
-      return undefined;
-    }
+    const type = response.headers.get('content-type');
+    if (!response.ok || !type?.startsWith('text/event-stream')) return undefined;
     this.#set('live');
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
@@ -161,7 +168,7 @@ class LiveStream extends HTMLElement {
     }
   }
 
-  /** Where the stream is. */
+  /** Posts the JSON of `ask`, if there is one, and returns the address of the stream. */
   async #ask(url, signal) {
     const body = this.getAttribute('ask');
     if (body === null) return url;
@@ -173,7 +180,9 @@ class LiveStream extends HTMLElement {
   /** Plays the recording at its own pace. */
   async #replay(receive, signal) {
     const { why } = this.#parts;
-    why.textContent = this.hasAttribute('src') ? words.whyRecorded : words.onlyRecorded;
+    why.textContent = this.hasAttribute('src')
+      ? word('No server answers here: you see a recording of the program, at its real pace.')
+      : word('A recording of the program, at its real pace.');
     why.hidden = false;
     this.#set('recorded');
     const started = performance.now();

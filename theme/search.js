@@ -1,5 +1,5 @@
 // Search over mdBook's index, which loads when the search opens for the first time.
-import { words } from '{{ resource "book.js" }}';
+import { element, loadScript, word } from '{{ resource "theme/panel.js" }}';
 
 const box = document.getElementById('search');
 const input = box.querySelector('input');
@@ -12,21 +12,11 @@ const AROUND = 80;
 
 let index;
 
-function load(url) {
-  return new Promise((resolve, reject) => {
-    const script = document.createElement('script');
-    script.src = box.dataset.root + url;
-    script.onload = resolve;
-    script.onerror = reject;
-    document.head.append(script);
-  });
-}
-
 async function open() {
   if (index) return;
   window.search = {};
-  await load(box.dataset.engine);
-  await load(box.dataset.index);
+  await loadScript(box.dataset.root + box.dataset.engine);
+  await loadScript(box.dataset.root + box.dataset.index);
   index = elasticlunr.Index.load(window.search.index);
 }
 
@@ -42,16 +32,11 @@ function show(query) {
   const found = query ? index.search(query, window.search.search_options) : [];
   const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
   list.replaceChildren(...found.slice(0, MOST).map(({ ref, doc }) => {
-    const link = document.createElement('a');
-    link.href = box.dataset.root + window.search.doc_urls[ref];
-    link.textContent = doc.breadcrumbs;
-    const text = document.createElement('p');
-    text.textContent = teaser(doc.body, terms);
-    const entry = document.createElement('li');
-    entry.append(link, text);
-    return entry;
+    const href = box.dataset.root + window.search.doc_urls[ref];
+    const link = element('a', { href, textContent: doc.breadcrumbs });
+    return element('li', {}, link, element('p', { textContent: teaser(doc.body, terms) }));
   }));
-  status.textContent = query ? `${words.results}: ${found.length}` : '';
+  status.textContent = query ? `${word('Results')}: ${found.length}` : '';
 }
 
 box.addEventListener('toggle', async (event) => {
@@ -61,7 +46,7 @@ box.addEventListener('toggle', async (event) => {
     await open();
     show(input.value.trim());
   } catch {
-    status.textContent = words.noSearch;
+    status.textContent = word('The search index did not load.');
   }
 });
 input.addEventListener('input', () => {

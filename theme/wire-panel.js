@@ -1,22 +1,16 @@
-// <wire-panel src="wire/wire/">: bytes to change, what the browser's EventSource makes of
-// them through the program `wire`, and what the standard says, line by line. Without a
-// server, eventsource-parser takes the place of EventSource. The list inside has the bytes to begin with.
-import { words } from '{{ resource "book.js" }}';
-import { createParser } from '{{ resource "theme/eventsource-parser.js" }}';
+// <wire-panel src="wire/wire/">: bytes to change, the events that the browser's EventSource
+// makes of them through the program `wire`, and the standard's reading of them, line by line.
+// Without a server, eventsource-parser takes the place of EventSource. The list inside has the
+// bytes to begin with.
+import { Panel, element, word } from '{{ resource "theme/panel.js" }}';
+import { createParser } from '{{ resource "theme/vendor/eventsource-parser.js" }}';
 
 /** Milliseconds without a key before bytes are sent. */
 const PAUSE = 300;
 /** Steps, and events, that are shown. */
 const SHOWN = 200;
 
-const base = document.querySelector('meta[name=live]')?.content;
 const utf8 = new TextEncoder();
-
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
 
 /** The bytes that a text with escapes stands for. Its line breaks are for the eye only. */
 function bytes(text) {
@@ -26,34 +20,44 @@ function bytes(text) {
     if (part === '\n') return [];
     if (part === '\\\n') return [0x5c];
     if (part.startsWith('\\x') && part.length === 4) return [parseInt(part.slice(2), 16)];
-    if (part.startsWith('\\u{')) return [...utf8.encode(String.fromCodePoint(Math.min(parseInt(part.slice(3), 16), 0x10ffff)))];
+    if (part.startsWith('\\u{')) {
+      const point = Math.min(parseInt(part.slice(3), 16), 0x10ffff);
+      return [...utf8.encode(String.fromCodePoint(point))];
+    }
     return [...utf8.encode(part[0] === '\\' ? escapes[part[1]] ?? part : part)];
   }));
 }
 
-/** Shows what cannot be seen, or would turn the text around. */
-const visible = (text) => text.replaceAll('\\', '\\\\')
-  .replace(/[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) =>
-    ({ '\n': '\\n', '\r': '\\r', '\t': '\\t', '\0': '\\0' })[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
+const ESCAPES = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\0': '\\0' };
+/** Characters that cannot be seen, or would turn the text around. */
+const UNSEEN = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
-/** What the standard says, line by line: HTML, section 9.2.6. */
+/** Shows unseen characters as their escapes. */
+const visible = (text) => text.replaceAll('\\', '\\\\')
+  .replace(UNSEEN, (c) => ESCAPES[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
+
+/** Interprets the bytes line by line, as the standard says: HTML, section 9.2.6. */
 function* interpret(bytes) {
   // The UTF-8 decode algorithm takes one BOM away, and TextDecoder is that algorithm.
   const text = new TextDecoder().decode(bytes);
-  let data = '', type = '', id = '', last = '';
-  // Lines and their ends by turns; after the last end, what is unfinished.
+  let data = '';
+  let type = '';
+  let id = '';
+  let last = '';
+  // The parts are lines and their ends by turns; behind the last end is an unfinished line.
   const parts = text.split(/(\r\n|\r|\n)/);
   const rest = parts.pop();
   for (let n = 0; n < parts.length; n += 2) {
-    const [line, lineEnd] = [parts[n], parts[n + 1]];
+    const line = parts[n];
+    const lineEnd = parts[n + 1];
     const step = { line: visible(line + lineEnd) };
     if (line === '') {
       last = id;
-      if (data === '') step.note = words.noData;
+      if (data === '') step.note = word('no data: no event');
       else step.event = { type: type || 'message', data: data.slice(0, -1), id: last };
       data = type = '';
     } else if (line.startsWith(':')) {
-      step.note = words.ignored;
+      step.note = word('ignored');
     } else {
       const colon = line.indexOf(':');
       const field = colon < 0 ? line : line.slice(0, colon);
@@ -63,56 +67,67 @@ function* interpret(bytes) {
       else if (field === 'event') type = value;
       else if (field === 'id' && !value.includes('\0')) id = value;
       else if (field === 'retry' && /^[0-9]+$/.test(value)) step.note = `retry ${value} ms`;
-      else step.note = words.ignored;
+      else step.note = word('ignored');
     }
     yield { ...step, buffers: { data, type, id } };
   }
-  if (rest) yield { line: visible(rest), note: words.unfinished, buffers: { data, type, id } };
-  else if (data || type || id !== last) yield { line: '', note: words.unfinished, buffers: { data, type, id } };
+  if (rest || data || type || id !== last) {
+    const note = word('unfinished: dropped');
+    yield { line: visible(rest), note, buffers: { data, type, id } };
+  }
 }
 
-class WirePanel extends HTMLElement {
+class WirePanel extends Panel {
   #parts;
-  #url;
+  /** The address for the bytes of this panel; undefined without a server. */
+  #put;
   #source;
   #timer;
-  /** Whose events are shown. */
+  /** The bytes whose events are shown. */
   #turn;
 
-  connectedCallback() {
-    if (this.#parts || document.body.classList.contains('print')) return;
+  build() {
     const picks = [...this.querySelectorAll('li')].map((item) => {
       const code = item.querySelector('code');
-      return { bytes: code.textContent, name: item.textContent.replace(code.textContent, '').trim() };
+      const name = item.textContent.replace(code.textContent, '').trim();
+      return { bytes: code.textContent, name };
     });
-    const src = base && new URL(this.getAttribute('src'), new URL(base, location));
-    this.#url = src && new URL(`book-${Math.random().toString(36).slice(2)}`, src);
+    this.#put = this.url && new URL(`book-${random()}`, this.url);
+    const options = picks.map(({ name }) => element('option', { textContent: name }));
     const p = this.#parts = {
-      pick: element('select', { ariaLabel: words.example }, ...picks.map(({ name }) => element('option', { textContent: name }))),
-      text: element('textarea', { rows: 7, spellcheck: false, ariaLabel: words.bytes }),
+      pick: element('select', { ariaLabel: word('Example') }, ...options),
+      text: element('textarea', { rows: 7, spellcheck: false, ariaLabel: word('Bytes') }),
       state: element('p', { className: 'state', role: 'status' }),
-      events: element('ol', { tabIndex: 0, ariaLabel: words.events }),
+      events: element('ol', { tabIndex: 0, ariaLabel: word('Events') }),
       steps: element('tbody'),
     };
     const insert = (what, label = what) => element('button', {
-      type: 'button', textContent: label, ariaLabel: `${words.insert} ${label}`,
+      type: 'button', textContent: label, ariaLabel: `${word('Insert')} ${label}`,
       onclick: () => {
         p.text.setRangeText(what, p.text.selectionStart, p.text.selectionEnd, 'end');
         p.text.focus();
         this.#changed();
       },
     });
-    const heads = [words.line, words.field, words.value, words.buffers].map((textContent) => element('th', { scope: 'col', textContent }));
+    const heads = [word('Line'), word('Field'), word('Value'), word('Then')]
+      .map((textContent) => element('th', { scope: 'col', textContent }));
+    const head = element('thead', {}, element('tr', {}, ...heads));
+    const reader = this.url ? word('Your browser') : 'eventsource-parser';
     this.replaceChildren(
-      element('div', { className: 'head' }, p.pick, insert('\\n\n', '\\n'), insert('\\r'), insert('\\r\\n\n', '\\r\\n'), insert('\\0'), insert('\\u{feff}', 'BOM')),
+      element('div', { className: 'head' },
+        p.pick, insert('\\n\n', '\\n'), insert('\\r'), insert('\\r\\n\n', '\\r\\n'),
+        insert('\\0'), insert('\\u{feff}', 'BOM')),
       p.text,
-      element('div', { className: 'events' }, element('h3', { textContent: this.#url ? words.yourBrowser : 'eventsource-parser' }), p.state, p.events),
-      element('div', { className: 'steps', tabIndex: 0 }, element('h3', { textContent: words.theStandard }),
-        element('table', {}, element('thead', {}, element('tr', {}, ...heads)), p.steps)),
+      element('div', { className: 'events' },
+        element('h3', { textContent: reader }), p.state, p.events),
+      element('div', { className: 'steps', tabIndex: 0 },
+        element('h3', { textContent: word('The standard, line by line') }),
+        element('table', {}, head, p.steps)),
     );
     p.pick.onchange = () => {
-      // A line break after each line's end, for the eye.
-      p.text.value = picks[p.pick.selectedIndex].bytes.replace(/\\r\\n|\\n|\\r/g, '$&\n').trimEnd();
+      // A line break follows each line's end, for the eye.
+      const { bytes } = picks[p.pick.selectedIndex];
+      p.text.value = bytes.replace(/\\r\\n|\\n|\\r/g, '$&\n').trimEnd();
       this.#changed(0);
     };
     p.text.oninput = () => this.#changed();
@@ -127,7 +142,9 @@ class WirePanel extends HTMLElement {
     const body = bytes(this.#parts.text.value);
     const steps = [...interpret(body)];
     this.#parts.steps.replaceChildren(...steps.slice(0, SHOWN).map(row));
-    if (steps.length > SHOWN) this.#parts.steps.append(row({ line: '…', note: `${steps.length}`, buffers: {} }));
+    if (steps.length > SHOWN) {
+      this.#parts.steps.append(row({ line: '…', note: `${steps.length}`, buffers: {} }));
+    }
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#play(body, steps), pause);
   }
@@ -136,9 +153,9 @@ class WirePanel extends HTMLElement {
   async #play(body, steps) {
     this.#source?.close();
     this.#parts.events.replaceChildren();
-    this.#parts.state.textContent = words.connecting;
+    this.#parts.state.textContent = word('connecting');
     const turn = this.#turn = {};
-    const url = this.#url && new URL(`${this.#url}-${Math.random().toString(36).slice(2)}`);
+    const url = this.#put && new URL(`${this.#put}-${random()}`);
     const put = url && await fetch(url, { method: 'PUT', body }).catch(() => undefined);
     if (turn !== this.#turn) return; // there are other bytes by now
     if (put && !put.ok) {
@@ -146,8 +163,10 @@ class WirePanel extends HTMLElement {
       return;
     }
     if (!put) {
-      this.#parts.state.textContent = words.whyParser;
-      const parser = createParser({ onEvent: ({ event, data, id }) => this.#add(event || 'message', data, id ?? '') });
+      this.#parts.state.textContent =
+        word("No server answers here: eventsource-parser reads the bytes in your browser's place.");
+      const onEvent = ({ event, data, id }) => this.#add(event || 'message', data, id ?? '');
+      const parser = createParser({ onEvent });
       // It expects a decoded text, and takes no BOM away.
       parser.feed(new TextDecoder().decode(body));
       return;
@@ -163,23 +182,31 @@ class WirePanel extends HTMLElement {
     source.addEventListener('error', (event) => {
       if (event instanceof MessageEvent) return;
       source.close();
-      if (source === this.#source) this.#parts.state.textContent = words.ended;
+      if (source === this.#source) this.#parts.state.textContent = word('the stream has ended');
     });
   }
 
   #add(type, data, id) {
     if (this.#parts.events.childElementCount === SHOWN) return;
-    const entry = element('li', {}, element('b', { textContent: type }), element('code', { textContent: visible(data) || '\u00a0' }));
+    const entry = element('li', {},
+      element('b', { textContent: type }),
+      element('code', { textContent: visible(data) || '\u00a0' }));
     if (id) entry.append(element('small', { textContent: `id ${visible(id)}` }));
     this.#parts.events.append(entry);
   }
 }
 
+const random = () => Math.random().toString(36).slice(2);
+
 /** A row of the table: a line, and what it changes. */
 function row({ line, field, value, note, event, buffers }) {
-  const cell = (text) => element('td', {}, element('code', { textContent: text === undefined ? '' : visible(text) }));
-  const shown = event ? `⇒ ${event.type} ${JSON.stringify(event.data)}${event.id && ` id ${event.id}`}`
-    : note ?? Object.entries(buffers).filter(([, value]) => value).map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(' · ');
+  const cell = (text = '') =>
+    element('td', {}, element('code', { textContent: visible(text) }));
+  const filled = Object.entries(buffers).filter(([, value]) => value);
+  const kept = filled.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(' · ');
+  const shown = event
+    ? `⇒ ${event.type} ${JSON.stringify(event.data)}${event.id && ` id ${event.id}`}`
+    : note ?? kept;
   const last = element('td', { textContent: shown });
   if (event) last.className = 'good';
   return element('tr', {}, cell(line), cell(field), cell(value), last);

@@ -1,24 +1,17 @@
-//! Builds the book in every language. mdBook renders each; this puts translated pages in
-//! place of English ones before, and adds afterwards what mdBook has no word for.
+//! The book as its sources describe it: its settings, its languages, and their summaries
+//! and pages.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use std::{env, fmt, fs};
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
-use mdbook_driver::MDBook;
-use mdbook_driver::book::BookItem;
 use mdbook_driver::config::{Config, HtmlConfig};
-use mdbook_html::HtmlHandlebars;
 use mdbook_summary::{SummaryItem, parse_summary};
 use serde::Deserialize;
 
-use crate::finish::{self, Finish};
 use crate::page::{self, State};
-use crate::recording::Recordings;
 
-/// The book as its sources describe it.
 pub struct Book {
     pub root: PathBuf,
     pub config: Config,
@@ -36,7 +29,7 @@ pub struct Language {
     pub titles: Vec<Title>,
 }
 
-/// `language.toml`: what the interface says in this language.
+/// `language.toml`: the words of a language that are no part of a page.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -44,8 +37,33 @@ pub struct Settings {
     pub name: String,
     pub title: String,
     pub description: String,
-    /// The interface's English words, and what they are in this language.
+    /// Missing in a language that has only begun.
+    pub chapters: Option<ChapterWords>,
+    /// The interface's English words, and their translations.
     pub words: BTreeMap<String, String>,
+}
+
+/// The words around the numbers of chapters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChapterWords {
+    /// The word before one number, as in "chapter 8".
+    pub one: String,
+    /// The word before several numbers, as in "chapters 8 and 14".
+    pub many: String,
+    /// The words that may stand before one of several numbers, as "and" does.
+    pub between: Vec<String>,
+}
+
+impl ChapterWords {
+    /// The words of the source language.
+    pub fn english() -> Self {
+        Self {
+            one: "chapter".into(),
+            many: "chapters".into(),
+            between: ["and", "or", "to"].map(String::from).into(),
+        }
+    }
 }
 
 /// An entry of a `SUMMARY.md`, parents before children. Parts and drafts have no path.
@@ -53,34 +71,8 @@ pub struct Settings {
 pub struct Title {
     pub name: String,
     pub path: Option<PathBuf>,
-}
-
-/// What pages know that are served with the programs live.
-#[derive(Clone)]
-pub struct Live {
-    /// As in `http://127.0.0.1:3000/`.
-    pub origin: String,
-    /// Names this build: an open page of another build reloads.
-    pub build: String,
-}
-
-/// What was built, for the line that the reader sees.
-pub struct Report {
-    pages: usize,
-    languages: usize,
-    took: Duration,
-    dest: PathBuf,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pages, languages, took, dest } = self;
-        let (seconds, dest) = (took.as_secs_f64(), dest.display());
-        write!(
-            f,
-            "{dest}: {pages} pages in {languages} languages, built in {seconds:.2} s"
-        )
-    }
+    /// The number of a numbered chapter, as in `8` or `7.1`.
+    pub number: Option<String>,
 }
 
 /// The nearest folder, from here upwards, that holds a `book.toml`.
@@ -110,6 +102,7 @@ impl Book {
                 name: "English".into(),
                 title: config.book.title.clone().unwrap_or_default(),
                 description: config.book.description.clone().unwrap_or_default(),
+                chapters: Some(ChapterWords::english()),
                 words: BTreeMap::new(),
             },
             titles: titles(&src)?,
@@ -145,6 +138,7 @@ impl Book {
         fs::read_to_string(&file).with_context(|| file.display().to_string())
     }
 
+    /// How a page of this language stands to the English one.
     pub fn state(&self, language: &Language, path: &Path) -> Result<State> {
         if language.tag == self.source().tag {
             return Ok(State::Current);
@@ -153,145 +147,9 @@ impl Book {
         Ok(page::state(&self.english(path)?, translation.as_deref()))
     }
 
-    /// Builds all languages into `dest`: English at its top, the others in a folder each.
-    /// An earlier build there is replaced in one step, when this one is complete.
-    pub fn build(&self, dest: &Path, live: Option<&Live>) -> Result<Report> {
-        let start = Instant::now();
-        let dest = self.root.join(dest);
-        ensure!(
-            !dest.exists() || is_build(&dest)?,
-            "{} holds something else than a built book; name another folder",
-            dest.display()
-        );
-        let parent = dest.parent().context("--dest has no parent folder")?;
-        fs::create_dir_all(parent)?;
-        let work = tempfile::Builder::new().prefix(".book-").tempdir_in(parent)?;
-        let out = work.path().join("book");
-
-        let mut ids = HashMap::new();
-        let mut pages = 0;
-        for language in &self.languages {
-            let out = if language.tag == self.source().tag {
-                out.clone()
-            } else {
-                out.join(&language.tag)
-            };
-            self.render(language, &out, work.path(), &ids)?;
-            if ids.is_empty() {
-                ids = self.heading_ids(&out)?;
-            }
-            pages += self.pages().count();
-        }
-        let finish = Finish::new(self, live)?;
-        for language in &self.languages {
-            finish.pages(language, &out)?;
-        }
-        fs::write(out.join("404.html"), finish.not_found()?)?;
-        finish::prune(&out)?;
-
-        let old = work.path().join("old");
-        if dest.exists() {
-            fs::rename(&dest, &old)?;
-        }
-        fs::rename(&out, &dest)?;
-        let languages = self.languages.len();
-        Ok(Report { pages, languages, took: start.elapsed(), dest })
-    }
-
-    /// Lets mdBook render one language.
-    fn render(
-        &self,
-        language: &Language,
-        out: &Path,
-        work: &Path,
-        ids: &HashMap<PathBuf, Vec<String>>,
-    ) -> Result<()> {
-        let theme = work.join(format!("theme-{}", language.tag));
-        finish::translate_theme(&self.theme(), &theme, language)?;
-
-        let mut config = self.config.clone();
-        config.book.language = Some(language.tag.clone());
-        config.book.title = Some(language.settings.title.clone());
-        config.book.description = Some(language.settings.description.clone());
-        config.build.build_dir = out.to_path_buf();
-        config.set("output.html.theme", &theme)?;
-        if self.html.edit_url_template.is_some() {
-            config.set("output.html.edit-url-template", finish::EDIT)?;
-        }
-        let mut rendered = MDBook::load_with_config(&self.root, config)?;
-        let mut names = self.names(language).into_iter();
-        rename(&mut rendered.book.items, &mut names, &[]);
-        if language.tag != self.source().tag {
-            self.overlay(&mut rendered, language, ids)?;
-        }
-        rendered.with_preprocessor(Recordings);
-        rendered.execute_build_process(&HtmlHandlebars::new())?;
-        if language.tag != self.source().tag {
-            copy_assets(&language.folder, out)?;
-        }
-        Ok(())
-    }
-
+    /// The folder of the theme.
     pub fn theme(&self) -> PathBuf {
         self.html.theme_dir(&self.root)
-    }
-
-    /// The titles of the English summary in this language, English where it has none.
-    /// Pages are found by their paths, parts and drafts by their order.
-    fn names(&self, language: &Language) -> Vec<String> {
-        let pathless = |titles: &[Title]| -> Vec<Title> {
-            titles.iter().filter(|title| title.path.is_none()).cloned().collect()
-        };
-        let (english, own) = (&self.source().titles, &language.titles);
-        let mut ordered = pathless(own).into_iter();
-        let same_order = ordered.len() == pathless(english).len();
-        let name = |title: &Title| {
-            let found = match &title.path {
-                Some(_) => {
-                    own.iter().find(|other| other.path == title.path).cloned()
-                }
-                None => ordered.next().filter(|_| same_order),
-            };
-            found.unwrap_or_else(|| title.clone()).name
-        };
-        english.iter().map(name).collect()
-    }
-
-    /// Puts translated pages in place of the English ones, before includes are expanded.
-    fn overlay(
-        &self,
-        rendered: &mut MDBook,
-        language: &Language,
-        ids: &HashMap<PathBuf, Vec<String>>,
-    ) -> Result<()> {
-        let mut texts = HashMap::new();
-        for path in self.pages() {
-            if self.state(language, path)? == State::Missing {
-                continue;
-            }
-            let text = fs::read_to_string(language.folder.join(path))?;
-            let own = page::split(&text).map_or(text.as_str(), |(_, own)| own);
-            let ids = ids.get(path).map(Vec::as_slice).unwrap_or_default();
-            texts.insert(path, page::with_ids(own, ids));
-        }
-        rendered.book.for_each_chapter_mut(|chapter| {
-            let path = chapter.source_path.as_deref();
-            if let Some(text) = path.and_then(|path| texts.remove(path)) {
-                chapter.content = text;
-            }
-        });
-        Ok(())
-    }
-
-    /// The ids that mdBook gave to the headings of each page.
-    fn heading_ids(&self, out: &Path) -> Result<HashMap<PathBuf, Vec<String>>> {
-        self.pages()
-            .map(|path| {
-                let html =
-                    fs::read_to_string(out.join(path.with_extension("html")))?;
-                Ok((path.to_path_buf(), finish::heading_ids(&html)))
-            })
-            .collect()
     }
 }
 
@@ -317,12 +175,21 @@ fn titles(folder: &Path) -> Result<Vec<Title>> {
         for item in items {
             match item {
                 SummaryItem::Link(link) => {
-                    let (name, path) = (link.name.clone(), link.location.clone());
-                    titles.push(Title { name, path });
+                    titles.push(Title {
+                        name: link.name.clone(),
+                        path: link.location.clone(),
+                        number: link.number.as_ref().map(|number| {
+                            number.to_string().trim_end_matches('.').to_string()
+                        }),
+                    });
                     flatten(&link.nested_items, titles);
                 }
                 SummaryItem::PartTitle(name) => {
-                    titles.push(Title { name: name.clone(), path: None });
+                    titles.push(Title {
+                        name: name.clone(),
+                        path: None,
+                        number: None,
+                    });
                 }
                 _ => {}
             }
@@ -342,46 +209,4 @@ fn titles(folder: &Path) -> Result<Vec<Title>> {
         flatten(items, &mut titles);
     }
     Ok(titles)
-}
-
-/// Gives the entries these names, in the order of [`titles`].
-fn rename(
-    items: &mut [BookItem],
-    names: &mut impl Iterator<Item = String>,
-    parents: &[String],
-) {
-    for item in items {
-        match item {
-            BookItem::Chapter(chapter) => {
-                chapter.name = names.next().unwrap_or_default();
-                chapter.parent_names = parents.to_vec();
-                let parents =
-                    [parents, std::slice::from_ref(&chapter.name)].concat();
-                rename(&mut chapter.sub_items, names, &parents);
-            }
-            BookItem::PartTitle(title) => *title = names.next().unwrap_or_default(),
-            BookItem::Separator => {}
-        }
-    }
-}
-
-/// An empty folder, or one that mdBook filled (it leaves `.nojekyll`).
-fn is_build(folder: &Path) -> Result<bool> {
-    Ok(folder.join(".nojekyll").is_file() || fs::read_dir(folder)?.next().is_none())
-}
-
-/// Copies a language's own pictures over the English ones.
-fn copy_assets(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let Some(name) = path.file_name() else { continue };
-        let kind = path.extension().and_then(|extension| extension.to_str());
-        if path.is_dir() {
-            fs::create_dir_all(to.join(name))?;
-            copy_assets(&path, &to.join(name))?;
-        } else if !matches!(kind, Some("md" | "toml")) {
-            fs::copy(&path, to.join(name))?;
-        }
-    }
-    Ok(())
 }

@@ -2,16 +2,21 @@
 //! translations that differ from the English page in more than their language.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::book::{Book, Language};
-use crate::finish;
-use crate::links;
+use crate::book::{Book, ChapterWords, Language};
+use crate::build::build;
+use crate::chapters::{Chapters, Mentions};
+use crate::files::{files, files_but};
+use crate::links::{self, follow};
 use crate::page::{self, State};
-use crate::programs;
+use crate::programs::is_mounted;
+use crate::theme::words;
+use crate::translation;
 
 /// Something to mend, and where.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +46,8 @@ pub fn run(book: &Book, complete: &[String]) -> Result<bool> {
     for problem in &problems {
         println!("{problem}");
     }
-    let (mut incomplete, mut untranslated) = (0, 0);
+    let mut incomplete = 0;
+    let mut untranslated = 0;
     for language in book.translations() {
         let open = open(book, language)?;
         for line in &open {
@@ -53,7 +59,8 @@ pub fn run(book: &Book, complete: &[String]) -> Result<bool> {
             untranslated += open.len();
         }
     }
-    let (pages, languages) = (book.pages().count(), book.languages.len());
+    let pages = book.pages().count();
+    let languages = book.languages.len();
     match problems.len() + incomplete {
         0 if untranslated > 0 => {
             println!("nothing to mend; {untranslated} to translate")
@@ -67,7 +74,7 @@ pub fn run(book: &Book, complete: &[String]) -> Result<bool> {
     Ok(problems.len() + incomplete == 0)
 }
 
-/// What a translation still lacks, a line each.
+/// Lists the pages, titles and words that a translation still lacks, a line each.
 fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
     let mut open = Vec::new();
     for path in book.pages() {
@@ -76,7 +83,7 @@ fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
         let text = page::read(&language.folder.join(path))?;
         match page::state(&book.english(path)?, text.as_deref()) {
             State::Current => {}
-            // What is wrong with its first line is a problem, and told as such.
+            // A first line that is wrong is a problem, and told as such.
             State::Stale if text.as_deref().and_then(page::split).is_none() => {}
             State::Missing if text.is_some() => {
                 open.push(format!("{shown} still holds the English text"));
@@ -97,15 +104,21 @@ fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
     let pathless = |language: &Language| {
         language.titles.iter().filter(|title| title.path.is_none()).count()
     };
-    let (own, english) = (pathless(language), pathless(book.source()));
+    let own = pathless(language);
+    let english = pathless(book.source());
     if own != english {
         let message = format!("{own} parts and drafts, the English one {english}");
         open.push(format!("SUMMARY.md has {message}"));
     }
-    let mut words = finish::words(&book.theme())?;
-    words.retain(|word| !language.settings.words.contains_key(word));
-    if let Some(word) = words.first() {
-        let count = words.len();
+    if language.settings.chapters.is_none() {
+        open.push(
+            "language.toml lacks [chapters], the words around a number".into(),
+        );
+    }
+    let mut lacking = words(&book.theme())?;
+    lacking.retain(|word| !language.settings.words.contains_key(word));
+    if let Some(word) = lacking.first() {
+        let count = lacking.len();
         open.push(format!("language.toml lacks {count} words, as for \"{word}\""));
     }
     Ok(open)
@@ -117,6 +130,7 @@ pub fn sources(book: &Book) -> Result<Vec<Problem>> {
     for language in &book.languages {
         sources.check_folder(language)?;
     }
+    sources.check_chapters()?;
     for language in book.translations() {
         sources.check_titles(language)?;
         sources.check_words(language)?;
@@ -137,7 +151,7 @@ impl Sources<'_> {
 
     fn check_folder(&mut self, language: &Language) -> Result<()> {
         let pages: BTreeSet<_> = self.book.pages().map(Path::to_path_buf).collect();
-        for file in finish::files(&language.folder)? {
+        for file in files(&language.folder)? {
             let path = file.strip_prefix(&language.folder)?.to_path_buf();
             if path.extension().is_none_or(|kind| kind != "md") {
                 continue;
@@ -153,7 +167,42 @@ impl Sources<'_> {
             self.check_includes(&file, &text);
             if language.tag != self.book.source().tag && pages.contains(&path) {
                 let english = self.book.english(&path)?;
-                self.check_translation(&file, &text, &english);
+                for (line, message) in translation::differences(&text, &english) {
+                    self.report(&file, line, message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the numbers of chapters with the summary: in pages, in the texts about the
+    /// book, and in the comments of its programs and tests.
+    fn check_chapters(&mut self) -> Result<()> {
+        let chapters = Chapters::of(self.book)?;
+        let mut texts = Vec::new();
+        for language in &self.book.languages {
+            let Some(words) = &language.settings.chapters else { continue };
+            let mentions = Rc::new(Mentions::new(words)?);
+            for path in self.book.pages() {
+                texts.push((language.folder.join(path), Rc::clone(&mentions)));
+            }
+        }
+        let english = Rc::new(Mentions::new(&ChapterWords::english())?);
+        for file in texts_about_the_book(&self.book.root)? {
+            texts.push((file, Rc::clone(&english)));
+        }
+        for (file, mentions) in texts {
+            // A page may be missing, and a picture is no text.
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            // The tests of a file of this builder have wrong numbers on purpose.
+            let text = text.split("#[cfg(test)]").next().unwrap_or(&text);
+            let path = file.strip_prefix(&self.book.root)?.to_path_buf();
+            let mut wrong = chapters.check(&path, text, &mentions);
+            if path.starts_with("examples") || path.starts_with("tests") {
+                wrong.extend(chapters.check_header(&path, text, &mentions));
+            }
+            for (line, message) in wrong {
+                self.report(&file, line, message);
             }
         }
         Ok(())
@@ -181,67 +230,6 @@ impl Sources<'_> {
         }
     }
 
-    fn check_translation(&mut self, file: &Path, text: &str, english: &str) {
-        let Some((_, own)) = page::split(text) else {
-            let message = "the first line is not `<!-- translates: BLOB -->`; the English \
-                           text as it is now would be";
-            let first = page::translates(english);
-            return self.report(file, 1, format!("{message} {}", first.trim()));
-        };
-        if page::state(english, Some(text)) != State::Current {
-            // What an older English text had is not known here.
-            return;
-        }
-        let before = text.len() - own.len();
-
-        let (theirs, ours) = (page::headings(english), page::headings(own));
-        for (index, heading) in ours.iter().enumerate() {
-            let line = page::line(text, before + heading.range.start);
-            match theirs.get(index) {
-                Some(other) if other.level == heading.level => {}
-                Some(other) => {
-                    let (own, other) = (heading.level, other.level);
-                    let message = format!(
-                        "this heading has level {own}, the English one {other}"
-                    );
-                    self.report(file, line, message);
-                }
-                None => {
-                    self.report(file, line, "the English page has no such heading")
-                }
-            }
-            if heading.id.is_some() {
-                self.report(
-                    file,
-                    line,
-                    "headings get their ids from the English page",
-                );
-            }
-        }
-        if ours.len() < theirs.len() {
-            let missing = &english[theirs[ours.len()].range.clone()];
-            let message =
-                format!("no heading for the English \"{}\"", missing.trim());
-            self.report(file, page::line(text, text.len()), message);
-        }
-
-        let (theirs, ours) = (page::includes(english), page::includes(own));
-        for (index, include) in ours.iter().enumerate() {
-            let other = theirs.get(index).map(|other| other.text.as_str());
-            if other != Some(include.text.as_str()) {
-                let line = include.line + 1;
-                let other = other.unwrap_or("nothing");
-                let message =
-                    format!("includes {}, the English page {other}", include.text);
-                return self.report(file, line, message);
-            }
-        }
-        if let Some(missing) = theirs.get(ours.len()) {
-            let message = format!("does not include {}", missing.text);
-            self.report(file, page::line(text, text.len()), message);
-        }
-    }
-
     fn check_titles(&mut self, language: &Language) -> Result<()> {
         let file = language.folder.join("SUMMARY.md");
         let text = fs::read_to_string(&file)?;
@@ -261,9 +249,9 @@ impl Sources<'_> {
     fn check_words(&mut self, language: &Language) -> Result<()> {
         let file = language.folder.join("language.toml");
         let text = fs::read_to_string(&file)?;
-        let words = finish::words(&self.book.theme())?;
+        let known = words(&self.book.theme())?;
         for word in language.settings.words.keys() {
-            if !words.contains(word) {
+            if !known.contains(word) {
                 let line = text.find(word).map_or(1, |at| page::line(&text, at));
                 let message =
                     format!("the interface does not say \"{word}\" any more");
@@ -272,6 +260,24 @@ impl Sources<'_> {
         }
         Ok(())
     }
+}
+
+/// The files beside the pages that may name a chapter.
+fn texts_about_the_book(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "md") {
+            texts.push(path);
+        }
+    }
+    for folder in ["bench", "examples", "site/src", "tests", "theme"] {
+        let folder = root.join(folder);
+        if folder.is_dir() {
+            texts.extend(files_but(&folder, &["recorded", "target"])?);
+        }
+    }
+    Ok(texts)
 }
 
 /// Whether a file has the anchor, opened and closed, as mdBook reads it.
@@ -289,10 +295,10 @@ fn has_anchor(text: &str, anchor: &str) -> bool {
 fn built(book: &Book) -> Result<Vec<Problem>> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("book");
-    book.build(&out, None)?;
+    build(book, &out, None)?;
 
     let mut pages = HashMap::new();
-    for file in finish::files(&out)? {
+    for file in files(&out)? {
         let is_page = file.extension().is_some_and(|kind| kind == "html");
         let html = if is_page { fs::read_to_string(&file)? } else { String::new() };
         pages.insert(file.strip_prefix(&out)?.to_path_buf(), links::read(&html));
@@ -304,12 +310,12 @@ fn built(book: &Book) -> Result<Vec<Problem>> {
             continue;
         }
         for url in &page.links {
-            if let Some(message) = follow(&pages, path, url) {
+            if let Some(message) = follow(&pages, path, url, is_mounted) {
                 broken.push((url, path, message));
             }
         }
         for stream in &page.streams {
-            if !is_program(stream) {
+            if !is_mounted(stream) {
                 broken.push((stream, path, "belongs to no program".into()));
             }
         }
@@ -322,61 +328,7 @@ fn built(book: &Book) -> Result<Vec<Problem>> {
     Ok(problems.into_iter().collect())
 }
 
-/// Whether this, below `live/`, belongs to a program that is mounted there.
-fn is_program(path: &str) -> bool {
-    programs::MOUNTED.iter().any(|(name, _)| path.split('/').next() == Some(name))
-}
-
-/// Why a link leads nowhere, if it does.
-fn follow(
-    pages: &HashMap<PathBuf, links::Page>,
-    path: &Path,
-    url: &str,
-) -> Option<String> {
-    if url.contains("://") || url.starts_with("mailto:") || url.starts_with("data:")
-    {
-        return None;
-    }
-    let (target, id) = url.split_once('#').unwrap_or((url, ""));
-    let mut to = if target.is_empty() {
-        path.to_path_buf()
-    } else if target.starts_with('/') {
-        return Some("leaves the book, which may be served under a path".into());
-    } else {
-        let target = target.split('?').next().unwrap_or(target);
-        normal(&path.parent().unwrap_or(path).join(target))
-    };
-    if to.strip_prefix("live").is_ok_and(|path| is_program(&path.to_string_lossy()))
-    {
-        return None;
-    }
-    if target.ends_with('/') || to.as_os_str().is_empty() {
-        to.push("index.html");
-    }
-    match pages.get(&to) {
-        None => Some("leads nowhere: there is no such page or file".into()),
-        Some(page) if !id.is_empty() && !page.ids.contains(id) => {
-            Some(format!("leads nowhere: the page has no id `{id}`"))
-        }
-        Some(_) => None,
-    }
-}
-
-/// Resolves `..` without asking the disk.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            // Above the top of the book there is nothing that could be found.
-            Component::ParentDir if normal.pop() => {}
-            Component::CurDir => {}
-            part => normal.push(part),
-        }
-    }
-    normal
-}
-
-/// What is wrong with a link in a built page, told of its source and as written there.
+/// Tells of a broken link in a built page as its source has it: file, line and spelling.
 fn place(book: &Book, built: &Path, url: &str, message: &str) -> Result<Problem> {
     let source = book.source();
     let folder = built.iter().next().and_then(|name| name.to_str());
@@ -402,6 +354,6 @@ fn place(book: &Book, built: &Path, url: &str, message: &str) -> Result<Problem>
     };
     let (at, url) =
         written.iter().find_map(find).unwrap_or_else(|| (0, url.to_string()));
-    let (line, message) = (page::line(&text, at), format!("{url} {message}"));
-    Ok(Problem { file: shown, line, message })
+    let line = page::line(&text, at);
+    Ok(Problem { file: shown, line, message: format!("{url} {message}") })
 }

@@ -1,16 +1,36 @@
 //! `cargo book`: builds every language of the book, serves it with its programs live,
 //! checks it, and helps translators. `cargo book --help` lists the commands.
+//!
+//! A file uses only files that stand below it here:
+//!
+//! ```text
+//! main
+//! serve                                                  cargo book
+//! check                                                  cargo book check
+//! build                                                  cargo book build
+//! postprocess   translate                                HTML; cargo book translate
+//! theme   chapters   programs                            words; numbers; /live/NAME/
+//! book   translation   compiled   supervise              the sources; a process
+//! page   links   recording   files   forward             Markdown, HTML, folders, HTTP
+//! ```
 
 mod book;
+mod build;
+mod chapters;
 mod check;
-mod child;
-mod finish;
+mod compiled;
+mod files;
+mod forward;
 mod links;
 mod page;
+mod postprocess;
 mod programs;
 mod recording;
 mod serve;
+mod supervise;
+mod theme;
 mod translate;
+mod translation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +81,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // What mdBook logs about includes, `check` says with file and line.
+    // `check` tells with file and line of the includes that mdBook only warns about.
     let quiet = Targets::new().with_default(LevelFilter::WARN).with_target(
         "mdbook_driver::builtin_preprocessors::links",
         LevelFilter::OFF,
@@ -85,7 +105,7 @@ fn run(command: Option<Command>) -> Result<ExitCode> {
             let book = Book::load(&root)?;
             let problems = check::sources(&book)?;
             problems.iter().for_each(|problem| eprintln!("{problem}"));
-            println!("{}", book.build(&dest, None)?);
+            println!("{}", build::build(&book, &dest, None)?);
             if !problems.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
@@ -98,7 +118,7 @@ fn run(command: Option<Command>) -> Result<ExitCode> {
         Some(Command::Translate { lang, page }) => {
             translate::run(&Book::load(&root)?, &lang, &page)?;
         }
-        Some(Command::Feed { folder }) => child::run(folder)?,
+        Some(Command::Feed { folder }) => programs::run_feed(folder)?,
     }
     Ok(ExitCode::SUCCESS)
 }

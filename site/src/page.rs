@@ -1,4 +1,4 @@
-//! What a page's source says: its headings, its includes, and which text it translates.
+//! A page's source in Markdown: its headings, its includes, and which text it translates.
 
 use std::fs;
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub enum State {
 pub struct Heading {
     /// 1 to 6.
     pub level: usize,
-    /// Where it stands in the source, in bytes.
+    /// Its place in the source, in bytes.
     pub range: Range<usize>,
     /// The id that the page itself gives, as in `## Title {#id}`.
     pub id: Option<String>,
@@ -35,17 +35,17 @@ pub struct Heading {
 pub struct Include {
     /// Counted from 1.
     pub line: usize,
-    /// As written, so that two languages can be compared.
+    /// The include as it is written, so that two languages can be compared.
     pub text: String,
     pub file: PathBuf,
-    /// What follows the path, if anything does.
+    /// The part after the path, if there is one.
     pub anchor: Option<String>,
 }
 
 /// The first line of a translation.
 static TRANSLATES: Lazy<Regex> =
     lazy_regex!(r"\A<!-- translates: ([0-9a-f]{40}) -->\r?\n");
-/// What mdBook takes for an include, as in `{{#include file:anchor}}`.
+/// An include, as mdBook finds it: `{{#include file:anchor}}`.
 static INCLUDE: Lazy<Regex> =
     lazy_regex!(r"(\\?)\{\{\s*#(\w+)\s+([^}\s:]+)(?::([^}\s]+))?\s*\}\}");
 
@@ -65,7 +65,8 @@ pub fn translates(english: &str) -> String {
 /// Splits a translated page into the blob id of the English text and its own text.
 pub fn split(text: &str) -> Option<(&str, &str)> {
     let first = TRANSLATES.captures(text)?;
-    let (line, id) = (first.get(0)?, first.get(1)?);
+    let line = first.get(0)?;
+    let id = first.get(1)?;
     Some((id.as_str(), &text[line.end()..]))
 }
 
@@ -133,4 +134,57 @@ pub fn includes(text: &str) -> Vec<Include> {
             anchor: found.get(4).map(|anchor| anchor.as_str().to_string()),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_id_is_the_one_that_git_gives() {
+        assert_eq!(blob("hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
+    }
+
+    #[test]
+    fn a_translation_is_current_stale_or_missing() {
+        let english = "# One\n";
+        let first = translates(english);
+        for (translation, expected) in [
+            (None, State::Missing),
+            (Some(format!("{first}# One\n")), State::Missing),
+            (Some(format!("{first}# Uno\n")), State::Current),
+            (Some(format!("{}# Uno\n", translates("# 1\n"))), State::Stale),
+            (Some("# Uno\n".to_string()), State::Stale),
+        ] {
+            assert_eq!(state(english, translation.as_deref()), expected);
+        }
+    }
+
+    #[test]
+    fn headings_get_the_ids_of_the_english_page_in_order() {
+        let ids = ["one", "two"].map(String::from);
+        let text =
+            "# Uno\n\ntesto\n\n```\n# no heading\n```\n\n## Due\r\nfine\n## Tre\n";
+        let with = with_ids(text, &ids);
+        assert!(with.starts_with("# Uno {#one}\n\ntesto"), "{with}");
+        assert!(
+            with.contains("## Due {#two}\r\nfine")
+                || with.contains("## Due {#two}\nfine")
+        );
+        assert!(
+            with.contains("\n# no heading\n") && with.ends_with("\n## Tre\n"),
+            "{with}"
+        );
+    }
+
+    #[test]
+    fn includes_have_their_line_file_and_anchor() {
+        let text = "one\n{{#include a.rs:x}}\n\\{{#include no.rs}}\n{{ #rustdoc_include b.rs }}\n{{#title no}}\n";
+        let found: Vec<_> = includes(text)
+            .into_iter()
+            .map(|one| (one.line, one.file.display().to_string(), one.anchor))
+            .collect();
+        let x = Some("x".to_string());
+        assert_eq!(found, [(2, "a.rs".into(), x), (4, "b.rs".into(), None)]);
+    }
 }

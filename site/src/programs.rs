@@ -1,63 +1,58 @@
-//! The programs of the book, mounted under `/live/NAME/`: the chapter's panel talks to
-//! the very code that the chapter explains. `feed` runs as a process of its own: see `child`.
+//! The programs of the book, mounted under `/live/NAME/`: the chapter's panel talks to the
+//! very code that the chapter explains.
 
 use std::io;
+use std::path::PathBuf;
 
+use anyhow::Result;
 use salvo::prelude::*;
 use salvo::writing::Redirect;
 use tokio_util::sync::CancellationToken;
 
-use crate::child;
+use crate::supervise;
 
-#[allow(dead_code)] // what runs the program by itself
-#[path = "../../examples/chat/main.rs"]
-mod chat;
+/// Compiles each program into the book, and mounts it under its name. A program takes one
+/// line here, and its dependencies in `site/Cargo.toml`.
+macro_rules! programs {
+    ($($name:ident: $file:literal => $router:expr;)*) => {
+        $(
+            // The book leaves out what a program needs to run by itself.
+            #[allow(dead_code)]
+            #[path = $file]
+            mod $name;
+        )*
 
-#[allow(dead_code)] // what runs the program by itself
-#[path = "../../examples/faults/main.rs"]
-mod faults;
+        /// The names of the programs that are mounted.
+        pub const MOUNTED: &[&str] = &[$(stringify!($name)),*];
 
-#[allow(dead_code)] // what runs the program by itself
-#[path = "../../examples/feed/main.rs"]
-pub mod feed;
-
-#[allow(dead_code)] // what runs the program by itself
-#[path = "../../examples/llm/main.rs"]
-mod llm;
-
-#[allow(dead_code)] // what runs the program by itself
-#[path = "../../examples/tick/main.rs"]
-mod tick;
-
-/// A program's name, and the files that it was compiled from.
-pub type Compiled = (&'static str, &'static [(&'static str, &'static str)]);
-
-macro_rules! compiled {
-    ($name:literal: $($file:literal)*) => {
-        ($name, &[$(($file, include_str!(concat!("../../examples/", $name, "/", $file)))),*])
+        /// The routes of all programs, below `/live/`.
+        pub async fn router() -> io::Result<Router> {
+            Ok(Router::with_path("live")$(.push(mount(stringify!($name), $router)))*)
+        }
     };
 }
 
-/// The programs that are mounted.
-pub const MOUNTED: [Compiled; 6] = [
-    compiled!("chat": "main.rs" "index.html"),
-    compiled!("faults": "main.rs" "index.html"),
-    compiled!("feed": "main.rs" "http.rs" "reader.rs" "log.rs" "store.rs" "disk.rs" "log_file.rs" "redis_streams.rs" "redis_connections.rs" "index.html"),
-    compiled!("llm": "main.rs" "answer.rs" "upstream.rs" "parser.rs" "model.rs" "index.html" "model.html"),
-    compiled!("tick": "main.rs" "index.html"),
-    compiled!("wire": "main.rs" "index.html"),
-];
+programs! {
+    chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new());
+    faults: "../../examples/faults/main.rs" => faults::router();
+    feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::http::refuse_foreign)?;
+    llm: "../../examples/llm/main.rs" => answers().await?;
+    tick: "../../examples/tick/main.rs" => tick::router();
+    wire: "../../examples/wire/main.rs" => wire::router();
+}
 
-pub async fn router() -> io::Result<Router> {
+/// `llm` with the stand-in for a model in the place of a model server.
+async fn answers() -> io::Result<Router> {
     let stop = CancellationToken::new();
     let model = llm::Upstream::stand_in(stop.clone()).await?;
-    Ok(Router::with_path("live")
-        .push(mount("chat", chat::router(chat::Room::new())))
-        .push(mount("faults", faults::router()))
-        .push(mount("feed", child::router("feed")?))
-        .push(mount("llm", llm::router(model, stop)))
-        .push(mount("tick", tick::router()))
-        .push(mount("wire", wire::router())))
+    Ok(llm::router(model, stop))
+}
+
+/// Runs `feed` in this process, until the process of the book ends.
+#[tokio::main]
+pub async fn run_feed(folder: PathBuf) -> Result<()> {
+    supervise::end_with_the_book(folder);
+    feed::run().await.map_err(anyhow::Error::msg)
 }
 
 /// Mounts a program under its name. Its page has relative URLs, so the address needs
@@ -65,10 +60,6 @@ pub async fn router() -> io::Result<Router> {
 fn mount(name: &str, program: Router) -> Router {
     Router::with_path(name).hoop(slash).push(program)
 }
-
-#[allow(dead_code)] // what runs the program by itself
-#[path = "../../examples/wire/main.rs"]
-mod wire;
 
 #[handler]
 async fn slash(req: &Request, res: &mut Response, ctrl: &mut FlowCtrl) {
@@ -79,4 +70,9 @@ async fn slash(req: &Request, res: &mut Response, ctrl: &mut FlowCtrl) {
         res.render(Redirect::permanent(format!("/live/{name}/")));
         ctrl.skip_rest();
     }
+}
+
+/// Whether this path, below `live/`, belongs to a program that is mounted there.
+pub fn is_mounted(path: &str) -> bool {
+    path.split('/').next().is_some_and(|name| MOUNTED.contains(&name))
 }

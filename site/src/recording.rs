@@ -59,3 +59,30 @@ fn expand(content: &str) -> Result<String> {
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_becomes_its_text_and_its_lines() {
+        let lines = "{\"ms\":0,\"text\":\"data: <1>\\n\\n\"}\n{\"ms\":5,\"text\":\"</script>\"}\n";
+        let page =
+            expand(&format!("before\n```jsonl\n{lines}```\nafter\n")).unwrap();
+        let text = "<code>data: &lt;1>&#10;&#10;&lt;/script></code>";
+        assert!(page.starts_with("before\n<pre class=\"recording\">"), "{page}");
+        assert!(
+            page.contains(text) && page.ends_with("</script>\nafter\n"),
+            "{page}"
+        );
+        // Only the end of the element itself may look like one.
+        assert_eq!(page.matches("</script>").count(), 1, "{page}");
+    }
+
+    #[test]
+    fn a_block_that_is_no_recording_is_an_error() {
+        assert!(expand("```jsonl\nno JSON\n```\n").is_err());
+        assert!(expand("```jsonl\n{\"text\":\"\"}\n").is_err());
+        assert_eq!(expand("```json\n{}\n```\n").unwrap(), "```json\n{}\n```\n");
+    }
+}

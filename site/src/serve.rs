@@ -21,15 +21,17 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
-use crate::book::{Book, Live};
-use crate::{check, programs};
+use crate::book::Book;
+use crate::compiled::Compiled;
+use crate::postprocess::Live;
+use crate::{build, check, programs};
 
-/// Where the served pages are built, a folder for each port: two servers of one book must
-/// not write over each other's pages.
+/// The folder of the served pages, with a folder for each port: two servers of one book
+/// must not write over each other's pages.
 const DEST: &str = "target/book-served";
-/// An editor that saves writes several times within this.
+/// An editor that saves a file writes several times within this time.
 const SETTLE: Duration = Duration::from_millis(150);
-/// What the pages are made of.
+/// The sources of the pages.
 const SOURCES: [&str; 4] = ["src", "theme", "examples", "book.toml"];
 
 #[tokio::main]
@@ -81,15 +83,15 @@ impl Site {
     /// Builds the pages; where that fails, the last good ones stay.
     fn build(&self) -> Result<()> {
         let book = Book::load(&self.root)?;
-        let build =
+        let id =
             SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().to_string();
         let origin = format!("http://{}/", self.addr);
-        let live = Live { origin, build: build.clone() };
-        println!("{}", book.build(&self.dest, Some(&live))?);
+        let live = Live { origin, build: id.clone() };
+        println!("{}", build::build(&book, &self.dest, Some(&live))?);
         for problem in check::sources(&book)? {
             eprintln!("{problem}");
         }
-        self.builds.send_replace(build);
+        self.builds.send_replace(id);
         Ok(())
     }
 
@@ -97,6 +99,7 @@ impl Site {
     fn watch(self) -> Result<impl Sized> {
         let sources: Vec<_> =
             SOURCES.iter().map(|name| self.root.join(name)).collect();
+        let compiled = Compiled::read(&self.root, programs::MOUNTED)?;
         let changed = move |events: DebounceEventResult| match events {
             Err(errors) => eprintln!("error: cannot watch the sources: {errors:?}"),
             // A build reads its sources, which is an event, too.
@@ -105,19 +108,14 @@ impl Site {
                 if let Err(error) = self.build() {
                     eprintln!("error: {error:#}");
                 }
-                for (name, files) in programs::MOUNTED {
-                    let changed = files.iter().any(|(file, compiled)| {
-                        let path = self.root.join(format!("examples/{name}/{file}"));
-                        events.iter().any(|event| {
-                            !event.kind.is_access() && event.paths.contains(&path)
-                        }) && fs::read_to_string(path).ok().as_deref()
-                            != Some(compiled)
-                    });
-                    if changed {
-                        println!(
-                            "{name} changed: start `cargo book` again to run it live"
-                        );
-                    }
+                let paths = events
+                    .iter()
+                    .filter(|event| !event.kind.is_access())
+                    .flat_map(|event| &event.paths);
+                for name in compiled.changed(paths.map(PathBuf::as_path)) {
+                    println!(
+                        "{name} changed: start `cargo book` again to run it live"
+                    );
                 }
             }
         };

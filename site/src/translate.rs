@@ -8,9 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use lazy_regex::regex_is_match;
 
-use crate::book::Book;
-use crate::finish;
+use crate::book::{Book, ChapterWords};
 use crate::page::{self, State};
+use crate::theme;
 
 pub fn run(book: &Book, lang: &str, page: &Path) -> Result<()> {
     let source = book.source();
@@ -79,10 +79,16 @@ fn start_language(book: &Book, folder: &Path, lang: &str) -> Result<()> {
         "# The language's name, the book's title and description, and the words\n\
          # of the interface: take the # from a line when it is translated.\n\
          # The name is what the language calls itself, as in \"Português (Brasil)\".\n\
-         name = \"{lang}\"\ntitle = {:?}\ndescription = {:?}\n\n[words]\n",
+         name = \"{lang}\"\ntitle = {:?}\ndescription = {:?}\n\n",
         settings.title, settings.description
     );
-    for word in finish::words(&book.theme())? {
+    let ChapterWords { one, many, between } = ChapterWords::english();
+    words += &format!(
+        "# The words before a chapter's number, as in \"chapters 8 and 14\".\n\
+         # [chapters]\n# one = {one:?}\n# many = {many:?}\n# between = {between:?}\n\n\
+         [words]\n"
+    );
+    for word in theme::words(&book.theme())? {
         words += &format!("# {word:?} = \"\"\n");
     }
     fs::create_dir_all(folder)?;
@@ -95,7 +101,7 @@ fn start_language(book: &Book, folder: &Path, lang: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets git show the way from the text that was translated to the text as it is now.
+/// Lets git show the changes since the text that was translated.
 fn show_changes(book: &Book, old: &str, english: &Path) -> Result<()> {
     let git = Command::new("git")
         .current_dir(&book.root)

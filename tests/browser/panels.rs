@@ -141,7 +141,7 @@ async fn a_static_host_replays_the_recording_at_its_pace() {
         browser.until(&format!("{STATE} == 'recorded'")).await;
     }
     // A program's own page cannot be replayed: there is a sentence in its place.
-    for (page, panel) in [("chat", "live-page"), ("feed", "kill-panel")] {
+    for (page, panel) in [("chat", "live-page"), ("feed", "live-page[kill]")] {
         browser.open(&format!("{host}/{page}.html")).await;
         browser.until(&format!("!!document.querySelector('{panel} p')")).await;
         let frame = browser.eval("document.querySelector('iframe')").await;

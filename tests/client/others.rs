@@ -88,7 +88,7 @@ mod faults;
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn fetch_reads_until_the_connection_ends_and_brings_the_id_it_is_given() {
-    let files = StaticDir::new(root().join("theme"));
+    let files = StaticDir::new(root().join("theme/vendor"));
     let router = Router::new()
         .push(Router::with_path("read.js").get(script))
         .push(Router::with_path("page").get(page))

@@ -34,7 +34,7 @@ async fn chapter_8_counts_on_whatever_is_killed() {
     let browser = Browser::start().await;
     for (page, killed) in [("feed.html", "was killed"), ("it/feed.html", "ucciso")] {
         browser.open(&format!("{}/{page}", book.url)).await;
-        let panel = "document.querySelector('kill-panel')";
+        let panel = "document.querySelector('live-page[kill]')";
         browser.until(&format!("!!{panel}.querySelector('iframe')")).await;
         browser.eval(&format!("{panel}.scrollIntoView()")).await;
         let feed = format!("{panel}.querySelector('iframe').contentDocument");
@@ -48,7 +48,7 @@ async fn chapter_8_counts_on_whatever_is_killed() {
         for times in 1..=5 {
             let before = browser.eval(&counted).await.as_u64().unwrap();
             browser.until(&format!("{counted} > {before} + 5")).await;
-            browser.type_into("kill-panel button", ENTER).await;
+            browser.type_into("live-page[kill] button", ENTER).await;
             browser
                 .until(&format!(
                     "{said}.includes('{killed}') && {said}.endsWith(': {times}.')"

@@ -1,63 +1,33 @@
-//! What mdBook leaves open in the pages that it rendered: the words of the interface, the
-//! other languages, banners, the 404 page.
+//! The pages of HTML that mdBook rendered, and what it leaves open in them: the links to the
+//! other languages, the banners, the edit link, the 404 page.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use lazy_regex::{Captures, Lazy, Regex, lazy_regex};
 
-use crate::book::{Book, Language, Live};
+use crate::book::{Book, Language};
 use crate::page::State;
 use crate::recording::escape;
+use crate::theme::translate;
 
 /// Stands for the edit link's address until the file that it leads to is known.
 pub const EDIT: &str = "EDIT-URL";
-/// Served, not built: reloads the page when the book was built again.
+/// The script that reloads a page when the book was built again. Only the server has it.
 const RELOAD: &str = "live/reload.js";
 
-static WORD: Lazy<Regex> = lazy_regex!(r"(?s)\{\{!t\}\}(.*?)\{\{!/t\}\}");
 static HEADING: Lazy<Regex> = lazy_regex!(r#"<h[1-6] id="([^"]*)""#);
 static BANNER: Lazy<Regex> =
     lazy_regex!(r#"(?s)<template data-banner="(\w+)">(.*?)</template>\s*"#);
 
-/// The English words of the interface: in the theme they stand between `{{!t}}` and
-/// `{{!/t}}`, which are comments to stock mdBook.
-pub fn words(theme: &Path) -> Result<BTreeSet<String>> {
-    let mut words = BTreeSet::new();
-    for name in ["index.hbs", "404.html"] {
-        let text = fs::read_to_string(theme.join(name))
-            .with_context(|| name.to_string())?;
-        words.extend(WORD.captures_iter(&text).map(|word| word[1].to_string()));
-    }
-    Ok(words)
-}
-
-fn translate(template: &str, language: &Language) -> String {
-    let word = |found: &Captures| {
-        let word = language.settings.words.get(&found[1]);
-        word.map_or(found[1].to_string(), |word| escape(word))
-    };
-    WORD.replace_all(template, word).into_owned()
-}
-
-/// Copies the theme, with the words of the language in its template.
-pub fn translate_theme(from: &Path, to: &Path, language: &Language) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let Some(name) = path.file_name() else { continue };
-        if path.is_dir() {
-            translate_theme(&path, &to.join(name), language)?;
-        } else if name == "index.hbs" {
-            let template = fs::read_to_string(&path)?;
-            fs::write(to.join(name), translate(&template, language))?;
-        } else {
-            fs::copy(&path, to.join(name))?;
-        }
-    }
-    Ok(())
+/// The facts that a page needs to show programs live.
+#[derive(Clone)]
+pub struct Live {
+    /// The origin of the server, as in `http://127.0.0.1:3000/`.
+    pub origin: String,
+    /// Names this build: an open page of another build reloads.
+    pub build: String,
 }
 
 /// The part of a page that mdBook made from Markdown.
@@ -71,15 +41,15 @@ pub fn heading_ids(html: &str) -> Vec<String> {
     HEADING.captures_iter(main_part(html)).map(|id| id[1].to_string()).collect()
 }
 
-/// Finishes the pages of all languages.
-pub struct Finish<'a> {
+/// Completes the pages of all languages.
+pub struct Postprocess<'a> {
     book: &'a Book,
     live: Option<&'a Live>,
     /// Every language's pages, and how they stand to the English ones.
     states: Vec<(&'a Language, Vec<(PathBuf, State)>)>,
 }
 
-impl<'a> Finish<'a> {
+impl<'a> Postprocess<'a> {
     pub fn new(book: &'a Book, live: Option<&'a Live>) -> Result<Self> {
         let states = |language| -> Result<_> {
             let states: Result<_> = book
@@ -92,7 +62,7 @@ impl<'a> Finish<'a> {
         Ok(Self { book, live, states })
     }
 
-    /// Finishes the pages of one language, below the folder of the whole output.
+    /// Completes the pages of one language, below the folder of the whole output.
     pub fn pages(&self, language: &Language, out: &Path) -> Result<()> {
         let folder = out.join(self.folder(language));
         for (path, state) in self.states_of(language) {
@@ -123,7 +93,7 @@ impl<'a> Finish<'a> {
     ) -> String {
         let source = self.book.source();
         let url = path.with_extension("html").to_string_lossy().replace('\\', "/");
-        // From this page to the top of the output.
+        // The way from this page to the top of the output.
         let depth =
             url.matches('/').count() + usize::from(language.tag != source.tag);
         let top = "../".repeat(depth);
@@ -155,7 +125,7 @@ impl<'a> Finish<'a> {
         html
     }
 
-    /// Where a language's pages stand below the top, as in `it/`; English is the top.
+    /// The folder of a language's pages, as in `it/`; English pages stand at the top.
     fn folder(&self, language: &Language) -> String {
         if language.tag == self.book.source().tag {
             String::new()
@@ -193,7 +163,8 @@ impl<'a> Finish<'a> {
                 &format!("<link rel=\"canonical\" href=\"{base}{folder}{page}\">\n");
         }
         for language in self.having(url) {
-            let (tag, folder) = (&language.tag, self.folder(language));
+            let tag = &language.tag;
+            let folder = self.folder(language);
             head += &format!(
                 "<link rel=\"alternate\" hreflang=\"{tag}\" href=\"{base}{folder}{page}\">\n"
             );
@@ -215,7 +186,8 @@ impl<'a> Finish<'a> {
     /// A link to this page in every language, and which one this is.
     fn picker(&self, url: &str, top: &str, language: &Language) -> String {
         let entry = |other: &Language| {
-            let (tag, name) = (&other.tag, escape(&other.settings.name));
+            let tag = &other.tag;
+            let name = escape(&other.settings.name);
             let href = format!("{top}{}{url}", self.folder(other));
             let current = if other.tag == language.tag {
                 " aria-current=\"true\""
@@ -247,45 +219,4 @@ impl<'a> Finish<'a> {
         });
         Ok(format!("{before}{}{after}", sections.collect::<String>()))
     }
-}
-
-/// Removes the files of stock mdBook's theme that no page of this theme uses.
-pub fn prune(out: &Path) -> Result<()> {
-    let (mut texts, mut unused) = (Vec::new(), Vec::new());
-    for file in files(out)? {
-        if file.ends_with("toc.html") {
-            fs::remove_file(file)?;
-            continue;
-        }
-        let kind = file.extension().and_then(|extension| extension.to_str());
-        if matches!(kind, Some("html" | "js" | "css")) {
-            texts.push(fs::read_to_string(&file)?);
-        }
-        if matches!(kind, Some("js" | "css")) {
-            unused.push(file);
-        }
-    }
-    for file in unused {
-        let name =
-            file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if !texts.iter().any(|text| text.contains(name)) {
-            fs::remove_file(file)?;
-        }
-    }
-    Ok(())
-}
-
-/// Every file below a folder.
-pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(files(&path)?);
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }

@@ -53,7 +53,7 @@ fn the_searcher_of_mdbook_has_not_changed() {
 fn a_plain_mdbook_build_gives_the_english_book() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // What the command does, with its defaults.
+    // The command `mdbook build` does this, with its defaults.
     let mut book = MDBook::load(root).unwrap();
     book.config.build.build_dir = folder.path().to_path_buf();
     book.build().unwrap();

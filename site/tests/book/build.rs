@@ -1,0 +1,117 @@
+//! `cargo book build`: the pages that it makes, and what it refuses.
+
+use std::fs;
+
+use tests::{copy_book, root, run_book};
+
+use crate::{built, edit};
+
+#[test]
+fn every_page_says_its_language_its_title_and_its_other_languages() {
+    let folder = copy_book();
+    edit(folder.path(), "book.toml", "# site-url", "site-url");
+    edit(folder.path(), "book.toml", "# edit-url-template", "edit-url-template");
+    let page = built(folder.path(), "it/tick.html");
+    let base = "https://example.org/sse/";
+    for sign in [
+        "<html lang=\"it\" dir=\"ltr\">",
+        "<title>Il primo stream - Server-Sent Events in Rust: eventi inviati dal server</title>",
+        &format!("<link rel=\"canonical\" href=\"{base}it/tick.html\">"),
+        &format!("hreflang=\"en\" href=\"{base}tick.html\">"),
+        &format!("hreflang=\"it\" href=\"{base}it/tick.html\">"),
+        &format!("hreflang=\"x-default\" href=\"{base}tick.html\">"),
+        // The picker, with JavaScript off, keeps the page.
+        "<a href=\"../tick.html\" lang=\"en\" hreflang=\"en\">English</a>",
+        "<a href=\"../it/tick.html\" lang=\"it\" hreflang=\"it\" aria-current=\"true\">Italiano</a>",
+        "<h2 id=\"named-events\"><a class=\"header\" href=\"#named-events\">Eventi con nome</a></h2>",
+        "href=\"https://example.org/edit/main/src/it/tick.md\"",
+        "aria-label=\"Indice\"",
+    ] {
+        assert!(page.contains(sign), "no {sign}");
+    }
+    let english = fs::read_to_string(folder.path().join("out/tick.html")).unwrap();
+    assert!(english.contains("https://example.org/edit/main/src/en/tick.md"));
+    let start = fs::read_to_string(folder.path().join("out/index.html")).unwrap();
+    assert!(start.contains(&format!("<link rel=\"canonical\" href=\"{base}\">")));
+}
+
+#[test]
+fn without_a_public_address_nothing_is_absolute_and_no_page_can_be_edited() {
+    let folder = copy_book();
+    let page = built(folder.path(), "it/tick.html");
+    assert!(page.contains("hreflang=\"en\" href=\"../tick.html\">"));
+    assert!(!page.contains("canonical") && !page.contains("rel=\"edit\""));
+}
+
+#[test]
+fn without_javascript_a_page_shows_the_text_of_the_recording() {
+    let folder = copy_book();
+    let page = built(folder.path(), "tick.html");
+    assert!(
+        page.contains("<pre class=\"recording\"><code>data: 1\n\ndata: 2\n\n"),
+        "{page}"
+    );
+}
+
+#[test]
+fn the_404_page_speaks_all_languages_and_refers_to_nothing() {
+    let folder = copy_book();
+    let page = built(folder.path(), "404.html");
+    assert!(page.contains("<section lang=\"en\">\n<h1>There is no such page"));
+    assert!(page.contains("<section lang=\"it\">\n<h1>Questa pagina non esiste"));
+    assert!(!page.contains("src=") && !page.contains("<link rel=\"stylesheet\""));
+    assert!(!folder.path().join("out/it/404.html").exists());
+}
+
+#[test]
+fn a_build_replaces_a_build_but_no_other_folder() {
+    let folder = copy_book();
+    built(folder.path(), "index.html");
+    built(folder.path(), "index.html");
+    let refused = run_book(folder.path(), &["build", "--dest", "src"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("holds something else than a built book"));
+    assert!(folder.path().join("src/en/tick.md").exists());
+}
+
+#[test]
+fn a_build_with_a_broken_include_fails_and_says_where() {
+    let folder = copy_book();
+    edit(folder.path(), "src/en/tick.md", "main.rs:router", "main.rs:route");
+    let ended = run_book(folder.path(), &["build", "--dest", "out"]);
+    assert_eq!(ended.code, Some(1));
+    let place = "src/en/tick.md:";
+    assert!(ended.stderr.starts_with(place), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ANCHOR: route"), "{}", ended.stderr);
+}
+
+#[test]
+fn mistakes_in_settings_are_one_clear_line() {
+    for (file, from, to, says) in [
+        (
+            "book.toml",
+            "# site-url = \"https:",
+            "site-url = \"sse:",
+            "book.toml: site-url",
+        ),
+        ("src/it/language.toml", "name =", "nome =", "src/it/language.toml"),
+    ] {
+        let folder = copy_book();
+        edit(folder.path(), file, from, to);
+        let ended = run_book(folder.path(), &["build"]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+    }
+    let nowhere = tempfile::tempdir().unwrap();
+    let ended = run_book(nowhere.path(), &["build"]);
+    assert!(ended.stderr.starts_with("error: no book.toml in"), "{}", ended.stderr);
+}
+
+#[test]
+fn help_names_the_commands() {
+    let help = run_book(&root(), &["--help"]);
+    assert_eq!(help.code, Some(0));
+    for word in ["build", "check", "translate", "BOOK_ADDR", "127.0.0.1:3000"] {
+        assert!(help.stdout.contains(word), "{}", help.stdout);
+    }
+}
