@@ -71,17 +71,25 @@ fn every_test_and_case_that_a_page_names_is_there() {
     assert!(astray.is_empty(), "there is no such test or case: {astray:#?}");
 }
 
-/// A row of *How we know* says in which file its test is.
+/// A row of *How we know* gives the file of its test, as in `tests/a/main.rs`: `name`.
 #[test]
-fn every_file_of_tests_that_a_page_names_is_there() {
+fn every_file_of_tests_that_a_page_names_is_there_and_has_its_test() {
     let mut astray = Vec::new();
     for (page, text) in pages() {
-        for name in code_spans(&text) {
-            let is_file = name.starts_with("tests/") && !name.contains([' ', '*']);
-            if is_file && !root().join(name).exists() {
-                astray.push(format!("{page}: {name}"));
+        for file in code_spans(&text) {
+            let is_file = file.starts_with("tests/") && !file.contains([' ', '*']);
+            if is_file && !root().join(file).exists() {
+                astray.push(format!("{page}: {file}"));
+            }
+        }
+        for row in text.split("`tests/").skip(1) {
+            let Some((file, name)) = row.split_once("`: `") else { continue };
+            let Some((name, _)) = name.split_once('`') else { continue };
+            let source = fs::read_to_string(root().join("tests").join(file));
+            if source.is_ok_and(|source| !source.contains(&format!("fn {name}("))) {
+                astray.push(format!("{page}: {name} is not in tests/{file}"));
             }
         }
     }
-    assert!(astray.is_empty(), "there is no such file: {astray:#?}");
+    assert!(astray.is_empty(), "these lead nowhere: {astray:#?}");
 }
