@@ -8,7 +8,7 @@
 //! ID is the data of the first event in another user's stream: users do not hear their own
 //! messages. Or open http://127.0.0.1:8698/ in two windows. This file answers requests, and
 //! `room.rs` has the room. Chapters 5 and 6 of the book explain them. Left out: more rooms
-//! than one, names and passwords, more servers than one (chapter 13).
+//! than one, names and passwords, more servers than one (chapter 14).
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc};
 

@@ -11,9 +11,9 @@
 //!
 //!     REDIS_URL=redis://127.0.0.1 cargo run --example feed
 //!
-//! `FEED_KEEP` is how many events are kept, `FEED_AGE` how many seconds. Chapters 8 and 13 of the
+//! `FEED_KEEP` is how many events are kept, `FEED_AGE` how many seconds. Chapters 8 and 14 of the
 //! book explain it. Left out: more feeds than one, users, and who may read or write what
-//! (chapter 11).
+//! (chapter 12).
 //!
 //! This file starts and stops the program; `http.rs` answers requests; `reader.rs` has the
 //! streams; `log.rs` says what a log is; `store.rs` and the files below it keep one.

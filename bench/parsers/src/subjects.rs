@@ -81,7 +81,7 @@ fn client(chunks: Vec<Bytes>, sink: Sink) -> End {
         loop {
             match events.next() {
                 Ok(Some(event)) => {
-                    sink(event.kind, &event.data, event.last_event_id)
+                    sink(event.event_type, &event.data, event.last_event_id)
                 }
                 Ok(None) => break,
                 Err(error) => {
