@@ -49,9 +49,12 @@ pub(crate) fn binary(target: &str, name: &str) -> PathBuf {
         Mutex::new(BTreeMap::new());
     let built = Arc::clone(BUILT.lock().unwrap().entry(name.into()).or_default());
     let build = || {
-        let cargo = escargot::CargoBuild::new()
-            .manifest_path(root().join("Cargo.toml"))
-            .args([target, name]);
+        let cargo =
+            escargot::CargoBuild::new().manifest_path(root().join("Cargo.toml"));
+        let cargo = match target {
+            "--bin" => cargo.bin(name),
+            _ => cargo.example(name),
+        };
         // With the features of crates that `cargo test --workspace` has just built them
         // with, or else with those that `cargo run --example NAME` has.
         let cargo = match target {
