@@ -1,4 +1,4 @@
-//! What all experiments count and sum up in the same way.
+//! The counting and summing up that all experiments do in the same way.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

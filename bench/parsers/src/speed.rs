@@ -67,7 +67,8 @@ pub fn work(subject: &str, load: &str) -> Result<()> {
     // One run more than is counted: the first one warms up.
     for _ in 0..=RUNS {
         let chunks = (load.chunks)();
-        let (mut events, mut bytes) = (0, 0);
+        let mut events = 0;
+        let mut bytes = 0;
         let start = Instant::now();
         let end = (subject.run)(chunks, &mut |_, data, _| {
             events += 1;

@@ -1,4 +1,4 @@
-//! What a log of events costs: time to a reader, durable writes, replay, and many readers
+//! The costs of a log of events: time to a reader, durable writes, replay, and many readers
 //! of two servers.
 
 mod client;
