@@ -1,4 +1,4 @@
-//! The part of the machine that this process and the servers that it starts may use.
+//! The CPUs and open files that this process and its servers may use.
 
 use anyhow::{Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

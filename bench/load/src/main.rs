@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 /// Compare servers of one SSE room: N readers, one message at a time
 ///
-/// Builds each server in release mode, runs it on one core with one worker thread, and
+/// Builds each server, runs it on one core with one worker thread, and
 /// loads it from the other cores. Prints one Markdown table, with ratios to `floor`: bare
 /// sockets, the least this machine can do. With the defaults and 4 cores it takes about
 /// 12 minutes after building. Close what else runs on the machine.
@@ -54,6 +54,9 @@ enum Command {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    if cfg!(debug_assertions) {
+        eprintln!("warning: without --release, no figure means anything");
+    }
     match cli.command {
         None => room::measure(&cli.room),
         Some(Command::Ab(args)) => room::ab::measure(&args),

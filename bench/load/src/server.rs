@@ -51,17 +51,22 @@ impl Program {
         Ok(format!("{} {version}", self.made_with))
     }
 
-    /// Builds it by itself, so that it has its own features and nobody else's.
+    /// Builds it by itself, so that it has its own features and nobody else's. It is
+    /// optimised if this tool is: the tests only ask whether all this works.
     pub fn build(&self) -> Result<Binary> {
         eprintln!("building {}", self.name);
         let workspace = self.workspace();
         let target = workspace.join("target");
+        let (profile, folder) = match cfg!(debug_assertions) {
+            true => ("dev", "debug"),
+            false => ("release", "release"),
+        };
         let (kind, folder) = match self.home {
-            Home::Bench => ("--bin", "release"),
-            Home::Book => ("--example", "release/examples"),
+            Home::Bench => ("--bin", target.join(folder)),
+            Home::Book => ("--example", target.join(folder).join("examples")),
         };
         let status = Command::new("cargo")
-            .args(["build", "--release", "-p", self.name, kind, self.name])
+            .args(["build", "--profile", profile, "-p", self.name, kind, self.name])
             .arg("--manifest-path")
             .arg(workspace.join("Cargo.toml"))
             .arg("--target-dir")
@@ -69,7 +74,7 @@ impl Program {
             .status()
             .context("cannot run cargo")?;
         ensure!(status.success(), "cargo cannot build {}", self.name);
-        Ok(Binary(target.join(folder).join(self.name)))
+        Ok(Binary(folder.join(self.name)))
     }
 }
 
@@ -92,24 +97,18 @@ impl Binary {
         cpus: &str,
         variables: &[(&str, &str)],
     ) -> Result<Running> {
-        let stderr = tempfile::tempfile()?;
-        let mut child = tokio::process::Command::new("taskset")
+        let mut command = tokio::process::Command::new("taskset");
+        command
             .args(["-c", cpus])
             .arg(&self.0)
             .env("ADDR", "127.0.0.1:0")
             .env("TOKIO_WORKER_THREADS", "1")
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(stderr.try_clone()?)
-            .kill_on_drop(true)
-            .spawn()
-            .context(
-                "cannot run taskset (Debian and Fedora have it in util-linux)",
-            )?;
-        let pid = child.id().context("the server has no process id")?;
-        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-        let mut running = Running { addr: ([0; 4], 0).into(), pid, child, stderr };
+            .stdout(Stdio::piped());
+        let mut running = Running::new(command, ([0; 4], 0).into())
+            .context("taskset is in util-linux on Debian and Fedora")?;
+        let stdout = running.child.stdout.take().context("no stdout")?;
+        let mut stdout = BufReader::new(stdout);
         running.addr = running.during(address(&mut stdout)).await?;
         // A server that prints to a closed pipe would die of it.
         tokio::spawn(async move { copy(&mut stdout, &mut sink()).await });
@@ -127,6 +126,18 @@ async fn address(stdout: &mut BufReader<ChildStdout>) -> Result<SocketAddr> {
 }
 
 impl Running {
+    /// Starts a server at this address.
+    pub fn new(
+        mut command: tokio::process::Command,
+        addr: SocketAddr,
+    ) -> Result<Self> {
+        let stderr = tempfile::tempfile()?;
+        command.stdin(Stdio::null()).stderr(stderr.try_clone()?).kill_on_drop(true);
+        let child = command.spawn().context("cannot start a server")?;
+        let pid = child.id().context("the server has no process id")?;
+        Ok(Self { addr, pid, child, stderr })
+    }
+
     /// Does work on this server. If the server ends before, that is an error; and every
     /// error says what the server had to say.
     pub async fn during<T>(

@@ -1,4 +1,4 @@
-//! Counts and sums that all experiments make in the same way.
+//! The counting and summing up that all experiments do in the same way.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

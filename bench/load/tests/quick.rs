@@ -45,7 +45,7 @@ impl Table {
 const ROOM: [&str; 6] = ["--readers", "50", "--messages", "5", "--rounds", "1"];
 
 #[test]
-#[ignore = "builds a server in release mode"]
+#[ignore = "builds a server"]
 fn a_quick_run_against_the_floor_prints_a_sane_table() {
     let tables = load(&[&ROOM[..], &["--only", "floor"]].concat());
     let [table] = &tables[..] else { panic!("{tables:?}") };
@@ -62,11 +62,12 @@ fn a_quick_run_against_the_floor_prints_a_sane_table() {
 }
 
 #[test]
-#[ignore = "builds a server in release mode"]
+#[ignore = "builds a server"]
 fn a_program_that_is_compared_with_itself_has_its_rounds_and_a_spread_around_one() {
     load(&[&ROOM[..], &["--only", "floor"]].concat());
-    let floor = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/floor");
-    let rounds = ["ab", "--before", floor, "--after", floor, "--rounds", "2"];
+    let folder = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let floor = format!("{}/../target/{folder}/floor", env!("CARGO_MANIFEST_DIR"));
+    let rounds = ["ab", "--before", &floor, "--after", &floor, "--rounds", "2"];
     let tables = load(&[&rounds[..], &ROOM[..4]].concat());
     let [table] = &tables[..] else { panic!("{tables:?}") };
     assert_eq!(table.rows.len(), 3 * 4);
@@ -84,7 +85,7 @@ fn a_program_that_is_compared_with_itself_has_its_rounds_and_a_spread_around_one
 }
 
 #[test]
-#[ignore = "builds a server in release mode"]
+#[ignore = "builds a server"]
 fn a_quick_run_through_the_relay_loses_nothing() {
     let quick = ["tokens", "--answers", "20", "--tokens", "50", "--rounds", "1"];
     let tables = load(&[&quick[..], &["--only", "direct,peer-relay"]].concat());
@@ -123,7 +124,7 @@ const FEED: [&str; 11] = [
 ];
 
 #[test]
-#[ignore = "builds a server in release mode"]
+#[ignore = "builds a server"]
 fn a_quick_run_of_the_embedded_store_prints_sane_tables() {
     let tables = load(&[&FEED[..], &["--only", "embedded"]].concat());
     let [_, latency, throughput] = &tables[..] else { panic!("{tables:?}") };

@@ -1,4 +1,4 @@
-//! The cost of one store as a log: one event at a time, many writers, and a replay.
+//! The costs of the log of one store: one event at a time, many writers, and a replay.
 
 use std::net::SocketAddr;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! The cost of a log of events: time to a reader, durable writes, replay, and many readers
+//! The costs of a log of events: time to a reader, durable writes, replay, and many readers
 //! of two servers.
 
 mod client;
@@ -155,8 +155,7 @@ fn with_store<T>(
     let dir = tempfile::tempdir_in(record::root().join("bench/target"))?;
     Runtime::new()?.block_on(async {
         let Some(fsync) = part.fsync() else { return work(dir.path(), None).await };
-        let redis = Redis::start(dir.path(), fsync).await?;
-        let result = work(dir.path(), Some(&redis)).await;
-        redis.stop(result).await
+        let (mut running, redis) = Redis::start(dir.path(), fsync).await?;
+        running.during(work(dir.path(), Some(&redis))).await
     })
 }

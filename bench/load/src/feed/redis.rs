@@ -1,17 +1,16 @@
 //! A Redis of its own, in a folder of its own, and what it can do without a feed.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::process::Child;
 use tokio::time::sleep;
 
 use super::client::data;
+use crate::server::Running;
 
 /// How many entries the feed asks for at a time.
 const PAGE: &str = "256";
@@ -31,44 +30,41 @@ pub fn version() -> Result<Option<String>> {
     }
 }
 
-/// Dropping it ends the process.
-pub struct Redis {
-    port: u16,
-    child: Child,
-    /// Where it writes its messages.
-    said: File,
-}
+/// The Redis at this address.
+pub struct Redis(SocketAddr);
 
 impl Redis {
-    pub async fn start(dir: &Path, fsync: &str) -> Result<Self> {
+    pub async fn start(dir: &Path, fsync: &str) -> Result<(Running, Self)> {
         // Redis cannot say which free port it has: so it is given one that was.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let said = tempfile::tempfile()?;
-        let child = tokio::process::Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .arg("--dir")
-            .arg(dir)
+        let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = tokio::process::Command::new("redis-server");
+        command
+            .args(["--port", &addr.port().to_string(), "--bind", "127.0.0.1"])
             .args(["--appendonly", "yes", "--appendfsync", fsync, "--save", ""])
-            .stdin(Stdio::null())
-            .stdout(said.try_clone()?)
-            .kill_on_drop(true)
-            .spawn()?;
-        let redis = Self { port, child, said };
+            .args(["--logfile", "/dev/stderr", "--dir"])
+            .arg(dir);
+        let mut running = Running::new(command, addr)?;
+        let redis = Self(addr);
+        running.during(redis.answers()).await?;
+        Ok((running, redis))
+    }
+
+    async fn answers(&self) -> Result<()> {
         for _ in 0..100 {
-            if redis.connect().and_then(|mut raw| raw.ask(&["PING"])).is_ok() {
-                return Ok(redis);
+            if self.connect().and_then(|mut raw| raw.ask(&["PING"])).is_ok() {
+                return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
         }
-        bail!("redis-server does not answer on port {port}")
+        bail!("redis-server does not answer at {}", self.0)
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.0)
     }
 
     pub fn connect(&self) -> Result<Raw> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        let stream = TcpStream::connect(self.0)?;
         stream.set_nodelay(true)?;
         Ok(Raw(BufReader::with_capacity(64 << 10, stream)))
     }
@@ -76,7 +72,7 @@ impl Redis {
     /// Adds entries by 64 connections. Returns how many in a second.
     pub fn benchmark(&self, entries: usize) -> Result<f64> {
         let output = Command::new("redis-benchmark")
-            .args(["-p", &self.port.to_string(), "-c", "64", "--csv"])
+            .args(["-p", &self.0.port().to_string(), "-c", "64", "--csv"])
             .args(["-n", &entries.to_string()])
             .args(["XADD", "floor", "MAXLEN", "~", KEEP, "*", "type", "note"])
             .args(["data", &data(0, Duration::from_secs(1))])
@@ -84,24 +80,6 @@ impl Redis {
             .context("cannot run redis-benchmark (in Debian's redis-tools)")?;
         let output = String::from_utf8(output.stdout)?;
         rate(&output).with_context(|| format!("redis-benchmark said {output:?}"))
-    }
-
-    /// Ends it. If the work with it has failed, the error says what Redis had to say.
-    pub async fn stop<T>(mut self, result: Result<T>) -> Result<T> {
-        let ended = self.child.try_wait()?;
-        self.child.kill().await?;
-        result.map_err(|error| {
-            let mut said = String::new();
-            let read = self.said.rewind();
-            let read = read.and_then(|()| self.said.read_to_string(&mut said));
-            match (ended, read) {
-                (Some(status), _) => {
-                    error.context(format!("Redis ended with {status}:\n{said}"))
-                }
-                (None, Ok(_)) => error.context(format!("Redis said:\n{said}")),
-                (None, Err(_)) => error,
-            }
-        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The cost of a relay for the tokens of a language model: time, CPU, and, if it is wrong,
+//! The costs of a relay for the tokens of a language model: time, CPU, and, if it is wrong,
 //! gaps.
 
 mod reader;
