@@ -50,6 +50,7 @@ async fn main() -> ExitCode {
 async fn serve(addr: &str) -> io::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     SockRef::from(&listener).listen(BACKLOG)?;
+    let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
     let mut server = Server::new(TcpAcceptor::try_from(listener)?);
     // Copy the head of a chunk, the event and the end of the chunk into one buffer: for small
@@ -61,7 +62,7 @@ async fn serve(addr: &str) -> io::Result<()> {
     // allocator, the next one can use. (On this thread, a reader takes 1 KiB more.)
     let serving = tokio::spawn(server.try_serve(router(room.clone())));
     let stopping = async {
-        stop_signal().await?;
+        stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
         room.stop.cancel();
         Ok(())
@@ -69,13 +70,19 @@ async fn serve(addr: &str) -> io::Result<()> {
     tokio::try_join!(async { serving.await? }, stopping).map(|_| ())
 }
 
-/// Waits for Ctrl-C or what a service manager sends.
-async fn stop_signal() -> io::Result<()> {
+/// Listens from now on for Ctrl-C and SIGTERM. The future waits for the first of them.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut ctrl_c = signal::unix::signal(signal::unix::SignalKind::interrupt())?;
     #[cfg(unix)]
     let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     #[cfg(windows)]
+    let mut ctrl_c = signal::windows::ctrl_c()?;
+    #[cfg(windows)]
     let mut stop = signal::windows::ctrl_shutdown()?;
-    tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
+    Ok(async move {
+        tokio::select! { _ = ctrl_c.recv() => {}, _ = stop.recv() => {} }
+    })
 }
 // ANCHOR_END: main
 

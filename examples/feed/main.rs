@@ -83,13 +83,14 @@ async fn bind(addr: &str) -> io::Result<TcpSocket> {
 
 async fn serve(socket: TcpSocket, feed: Arc<Feed>) -> io::Result<()> {
     let listener = socket.listen(BACKLOG)?;
+    let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
     let mut server = Server::new(TcpAcceptor::try_from(listener)?);
     server.http1_mut().writev(false).max_buf_size(MAX_BUFFER);
     let handle = server.handle();
     let router = http::router(feed.clone());
     let stop = async {
-        stop_signal().await?;
+        stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
         feed.stop();
         Ok(())
@@ -97,13 +98,19 @@ async fn serve(socket: TcpSocket, feed: Arc<Feed>) -> io::Result<()> {
     tokio::try_join!(server.try_serve(router), stop).map(|_| ())
 }
 
-/// Waits for Ctrl-C or what a service manager sends.
-async fn stop_signal() -> io::Result<()> {
+/// Listens from now on for Ctrl-C and SIGTERM. The future waits for the first of them.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut ctrl_c = signal::unix::signal(signal::unix::SignalKind::interrupt())?;
     #[cfg(unix)]
     let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     #[cfg(windows)]
+    let mut ctrl_c = signal::windows::ctrl_c()?;
+    #[cfg(windows)]
     let mut stop = signal::windows::ctrl_shutdown()?;
-    tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
+    Ok(async move {
+        tokio::select! { _ = ctrl_c.recv() => {}, _ = stop.recv() => {} }
+    })
 }
 // ANCHOR_END: main
 

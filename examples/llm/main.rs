@@ -73,12 +73,13 @@ async fn serve(addr: &str, upstream: Option<Upstream>) -> io::Result<()> {
         }
     };
     tracing::info!("asking {} at {}", upstream.model, upstream.host());
+    let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
     let server = Server::new(TcpAcceptor::try_from(listener)?);
     let handle = server.handle();
     let router = router(upstream, stop.clone());
     let stopping = async {
-        stop_signal().await?;
+        stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
         stop.cancel();
         Ok(())
@@ -86,13 +87,19 @@ async fn serve(addr: &str, upstream: Option<Upstream>) -> io::Result<()> {
     tokio::try_join!(server.try_serve(router), stopping).map(|_| ())
 }
 
-/// Waits for Ctrl-C or what a service manager sends.
-async fn stop_signal() -> io::Result<()> {
+/// Listens from now on for Ctrl-C and SIGTERM. The future waits for the first of them.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut ctrl_c = signal::unix::signal(signal::unix::SignalKind::interrupt())?;
     #[cfg(unix)]
     let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     #[cfg(windows)]
+    let mut ctrl_c = signal::windows::ctrl_c()?;
+    #[cfg(windows)]
     let mut stop = signal::windows::ctrl_shutdown()?;
-    tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
+    Ok(async move {
+        tokio::select! { _ = ctrl_c.recv() => {}, _ = stop.recv() => {} }
+    })
 }
 
 // ANCHOR: router

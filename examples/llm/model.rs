@@ -10,10 +10,9 @@
 //! Chapter 7 of the book explains the stream. Left out: tools, images, and all else that
 //! needs a model that knows something.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{env, io, iter, process::ExitCode, sync::LazyLock};
+use std::{collections::HashMap, convert::Infallible, env, io, iter};
+use std::{process::ExitCode, sync::LazyLock};
 
 use futures_util::stream::{self, StreamExt};
 use rand::seq::IndexedRandom;
@@ -33,7 +32,7 @@ pub const NAME: &str = "stand-in";
 const CONFESSION: &str = "I am only a stand-in, and imitate a text of two pages.";
 /// The time before each event: about as fast as a small model on a laptop.
 const PACE: Duration = Duration::from_millis(60);
-/// Tokens after which an answer ends with the sentence.
+/// Tokens after which an answer ends with its sentence.
 const ENOUGH: usize = 150;
 /// Tokens of an answer, unless fewer are asked for.
 const MAX_TOKENS: usize = 240;
@@ -59,27 +58,34 @@ async fn main() -> ExitCode {
 
 async fn serve(addr: &str) -> io::Result<()> {
     let listener = TcpListener::bind(addr).await?;
+    let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
     let server = Server::new(TcpAcceptor::try_from(listener)?);
     let handle = server.handle();
     let stop = CancellationToken::new();
-    let router = router(stop.clone());
+    let serving = server.try_serve(router(stop.clone()));
     let stopping = async {
-        stop_signal().await?;
+        stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
         stop.cancel();
         Ok(())
     };
-    tokio::try_join!(server.try_serve(router), stopping).map(|_| ())
+    tokio::try_join!(serving, stopping).map(|_| ())
 }
 
-/// Waits for Ctrl-C or what a service manager sends.
-async fn stop_signal() -> io::Result<()> {
+/// Listens from now on for Ctrl-C and SIGTERM. The future waits for the first of them.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut ctrl_c = signal::unix::signal(signal::unix::SignalKind::interrupt())?;
     #[cfg(unix)]
     let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     #[cfg(windows)]
+    let mut ctrl_c = signal::windows::ctrl_c()?;
+    #[cfg(windows)]
     let mut stop = signal::windows::ctrl_shutdown()?;
-    tokio::select! { stopped = signal::ctrl_c() => stopped, _ = stop.recv() => Ok(()) }
+    Ok(async move {
+        tokio::select! { _ = ctrl_c.recv() => {}, _ = stop.recv() => {} }
+    })
 }
 
 pub fn router(stop: CancellationToken) -> Router {
@@ -237,13 +243,11 @@ fn answer(asked: &Conversation, res: &mut Response, stop: CancellationToken) {
             sent.events += 1;
             Some((Ok::<_, Infallible>(event), (texts, sent)))
         });
-    let unbuffered = HeaderValue::from_static("no");
-    res.headers_mut().insert("x-accel-buffering", unbuffered);
+    res.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     sse::stream(res, events.take_until(stop.cancelled_owned()));
 }
 
-/// Counts the events of a stream, and logs the count when it is dropped with the stream:
-/// at the end, or when the client has left.
+/// Counts the events of a stream, and logs the count at its end, or when the client left.
 struct Sent {
     events: usize,
     of: usize,

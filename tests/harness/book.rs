@@ -33,10 +33,10 @@ impl Program {
 }
 
 /// A copy of what the book is made of, for a test that changes it: its sources, its theme,
-/// and the files that its pages include.
+/// the programs, and the other files that its pages include.
 pub fn copy_book() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["src", "theme", "book.toml"] {
+    for name in ["src", "theme", "examples", "book.toml"] {
         copy(&root().join(name), &folder.path().join(name));
     }
     for name in included(&root().join("src")) {
