@@ -40,7 +40,7 @@ fn a_file_that_is_no_log_is_left_as_it_is() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn the_sessions_of_chapter_13_are_as_recorded() {
+async fn the_sessions_of_chapter_14_are_as_recorded() {
     let redis = Redis::start().await;
     let url = redis.url();
     let a = Program::start_with("feed", &[("REDIS_URL", &url)]).await;
