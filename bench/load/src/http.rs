@@ -8,7 +8,7 @@ use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy,
     sink,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::scan::{Block, Scanner};
 
@@ -97,6 +97,29 @@ pub fn post(addr: SocketAddr, path: &str, kind: &str, body: &str) -> String {
          content-length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+/// Starts a server on a free port, which answers on each connection like this.
+pub async fn serve<A>(
+    name: &'static str,
+    answer: impl Fn(BufReader<TcpStream>) -> A + Send + 'static,
+) -> Result<SocketAddr>
+where
+    A: Future<Output = Result<()>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = answer(BufReader::new(stream));
+            tokio::spawn(async move {
+                if let Err(error) = answer.await {
+                    eprintln!("{name}, on one connection: {error:#}");
+                }
+            });
+        }
+    });
+    Ok(addr)
 }
 
 /// A connection that is kept for several requests.

@@ -1,6 +1,6 @@
 //! The servers: how they are built, started, and what the kernel says about them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use procfs::ProcError;
+use procfs::process::Process;
 use tokio::io::{AsyncBufReadExt, BufReader, copy, sink};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::{sleep, timeout};
@@ -176,11 +178,11 @@ impl Running {
 /// Time on a CPU so far, over all threads of the process.
 fn cpu(pid: u32) -> Result<Duration> {
     let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        match fs::read_to_string(task?.path().join("schedstat")) {
-            Ok(line) => sum += on_cpu(&line).context("strange schedstat")?,
+    for task in Process::new(pid as i32)?.tasks()? {
+        match task.and_then(|task| task.schedstat()) {
+            Ok(times) => sum += times.sum_exec_runtime,
             // A thread that ended since: a blocking one, with nothing to do for long.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(ProcError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -208,21 +210,9 @@ fn sum(pids: &[u32]) -> Result<Duration> {
     pids.iter().map(|pid| cpu(*pid)).sum()
 }
 
-/// The first of three fields is the time on a CPU in ns (sched-stats.rst in the kernel's
-/// documentation).
-fn on_cpu(schedstat: &str) -> Option<u64> {
-    schedstat.split_whitespace().next()?.parse().ok()
-}
-
 /// Resident memory in KiB.
 pub fn rss(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    resident(&status).context("no VmRSS in /proc/PID/status")
-}
-
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+    Process::new(pid as i32)?.status()?.vmrss.context("no VmRSS in /proc/PID/status")
 }
 
 /// Waits until the server has nothing to do (at most 1 % of its core), so that what it
@@ -244,18 +234,6 @@ pub async fn settle(pid: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn schedstat_starts_with_the_time_on_a_cpu() {
-        assert_eq!(on_cpu("1234567890123 42 7\n"), Some(1_234_567_890_123));
-        assert_eq!(on_cpu(""), None);
-    }
-
-    #[test]
-    fn resident_memory_is_found_among_its_neighbours() {
-        let status = "Name:\tVmRSS:\nVmHWM:\t    9000 kB\nVmRSS:\t    3316 kB\nRssAnon:\t1 kB\n";
-        assert_eq!(resident(status), Some(3316));
-    }
 
     #[test]
     fn this_process_has_used_some_cpu_and_memory() {

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+// The table of cases finds the repository by it, as in its own crate.
+use record as binaries;
 use record::{root, with_circumstances};
 
 /// Compare Rust's parsers of Server-Sent Events

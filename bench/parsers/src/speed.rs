@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use record::median;
 
-use crate::subjects::SUBJECTS;
+use crate::subjects::{SUBJECTS, Subject};
 use crate::worker::{Said, Worker};
 
 const RUNS: usize = 5;
@@ -22,6 +22,16 @@ struct Load {
     /// Its events, and the bytes of their data.
     events: usize,
     data: usize,
+}
+
+impl Load {
+    /// As the table shows it: of small events each, of a large one the bytes.
+    fn speed(&self, seconds: f64) -> String {
+        match self.events {
+            1 => format!("{:.0} MB/s", self.data as f64 / 1e6 / seconds),
+            events => format!("{:.0} ns an event", seconds * 1e9 / events as f64),
+        }
+    }
 }
 
 const TOKENS: usize = 100_000;
@@ -60,8 +70,7 @@ const LOADS: [Load; 3] = [
 
 /// In a process of its own: the nanoseconds of each run, a line each.
 pub fn work(subject: &str, load: &str) -> Result<()> {
-    let subject = SUBJECTS.iter().find(|other| other.name == subject);
-    let subject = subject.context("no such parser")?;
+    let subject = Subject::named(subject)?;
     let load = LOADS.iter().find(|other| other.name == load);
     let load = load.context("no such load")?;
     // One run more than is counted: the first one warms up.
@@ -106,49 +115,31 @@ fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
 
 /// The table in Markdown.
 pub fn table() -> Result<String> {
-    let subjects: Vec<_> =
-        SUBJECTS.iter().filter(|subject| subject.parses).collect();
-    let mut columns = Vec::new();
+    let mut head = "| parser |".to_string();
+    let mut rows = Vec::new();
+    for subject in &SUBJECTS {
+        rows.push(format!("| {} |", subject.title()?));
+    }
     for load in &LOADS {
+        write!(head, " {} | × best |", load.what)?;
         let mut column = Vec::new();
-        for subject in &subjects {
+        for subject in &SUBJECTS {
             eprintln!("{}: {}", subject.name, load.what);
             column.push(measured(subject.name, load)?);
         }
-        columns.push(column);
-    }
-    let mut table = "| parser |".to_string();
-    for load in &LOADS {
-        write!(table, " {} | × best |", load.what)?;
-    }
-    table += "\n| --- |";
-    table += &" --: | --: |".repeat(LOADS.len());
-    table.push('\n');
-    for (row, subject) in subjects.iter().enumerate() {
-        write!(table, "| {} |", subject.title()?)?;
-        for (load, column) in LOADS.iter().zip(&columns) {
-            let best =
-                column.iter().flatten().copied().fold(f64::INFINITY, f64::min);
-            match &column[row] {
-                Ok(seconds) if load.events > 1 => {
-                    let each = seconds * 1e9 / load.events as f64;
-                    write!(
-                        table,
-                        " {each:.0} ns an event | {:.2} |",
-                        seconds / best
-                    )?;
-                }
+        let best = column.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+        for (row, measured) in rows.iter_mut().zip(column) {
+            match measured {
                 Ok(seconds) => {
-                    let rate = load.data as f64 / 1e6 / seconds;
-                    write!(table, " {rate:.0} MB/s | {:.2} |", seconds / best)?;
+                    let times = seconds / best;
+                    write!(row, " {} | {times:.2} |", load.speed(seconds))?;
                 }
-                Err(why) => write!(table, " {why} | – |")?,
+                Err(why) => write!(row, " {why} | – |")?,
             }
         }
-        table.push('\n');
     }
-    table += NOTES;
-    Ok(table)
+    let line = " --: | --: |".repeat(LOADS.len());
+    Ok(format!("{head}\n| --- |{line}\n{}\n{NOTES}", rows.join("\n")))
 }
 
 const NOTES: &str = "

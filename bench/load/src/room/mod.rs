@@ -44,6 +44,6 @@ pub fn measure(args: &Args) -> Result<()> {
     let servers = chosen.iter().map(|program| Ok((program.name, program.build()?)));
     let servers = servers.collect::<Result<Vec<_>>>()?;
     let figures = round::measure(&servers, &args.size)?;
-    let rounds = chosen.into_iter().zip(figures.iter().map(Vec::as_slice));
-    publish(&table::table(rounds)?, args.size.save.as_deref())
+    let servers: Vec<_> = chosen.into_iter().zip(figures).collect();
+    publish(&table::table(&servers)?, args.size.save.as_deref())
 }

@@ -73,7 +73,7 @@ impl Crowd {
             let mut events = self.join(number, &mut last_id).await?;
             self.joined.send_modify(|joined| *joined += 1);
             tokio::select! {
-                end = self.listen(&mut events, &mut last_id) => {
+                end = listen(&mut events, &mut last_id, |message| self.heard(message)) => {
                     return end.with_context(|| format!("reader {number}"));
                 }
                 _ = storm.changed() => {}
@@ -93,21 +93,6 @@ impl Crowd {
             self.repeats.fetch_add(1, Relaxed);
             self.last_failure.send_replace(why);
             sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn listen(
-        &self,
-        events: &mut Events,
-        last_id: &mut Vec<u8>,
-    ) -> Result<Infallible> {
-        loop {
-            while let Some(block) = events.next()? {
-                if let Some(Heard::Message(message)) = hear(block, last_id) {
-                    self.heard(message);
-                }
-            }
-            events.read().await?;
         }
     }
 
@@ -141,14 +126,30 @@ pub async fn connect(
     }
 }
 
+/// Reads a stream for as long as it lasts, and does this with the number of each message.
+pub async fn listen(
+    events: &mut Events,
+    last_id: &mut Vec<u8>,
+    mut heard: impl FnMut(usize),
+) -> Result<Infallible> {
+    loop {
+        while let Some(block) = events.next()? {
+            if let Some(Heard::Message(message)) = hear(block, last_id) {
+                heard(message);
+            }
+        }
+        events.read().await?;
+    }
+}
+
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+enum Heard {
     User(String),
     Message(usize),
 }
 
 /// The meaning of a block for a reader, if it has one, and the reader's last event ID.
-pub fn hear(block: Block, last_id: &mut Vec<u8>) -> Option<Heard> {
+fn hear(block: Block, last_id: &mut Vec<u8>) -> Option<Heard> {
     if !block.id.is_empty() {
         last_id.clear();
         last_id.extend(block.id);

@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use indicatif::ProgressBar;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::reader::{Crowd, Poster, message};
 use crate::machine::{leave_a_core, raise_open_files};
-use crate::progress::{Progress, rounds};
+use crate::progress::rounds;
 use crate::server::{self, Binary, CpuTime};
-use crate::statistics::{median_of, ms, p50_p99};
+use crate::statistics::{ms, p50_p99};
 
 /// A message that a reader has not heard after this time is lost on it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,22 +53,6 @@ pub struct Figures {
     pub repeats: f64,
 }
 
-impl Figures {
-    /// The median of each figure by itself.
-    pub fn median(rounds: &[Self]) -> Self {
-        Self {
-            cpu_us: median_of(rounds, |f| f.cpu_us),
-            idle_kib: median_of(rounds, |f| f.idle_kib),
-            used_kib: median_of(rounds, |f| f.used_kib),
-            p50_ms: median_of(rounds, |f| f.p50_ms),
-            p99_ms: median_of(rounds, |f| f.p99_ms),
-            lost: median_of(rounds, |f| f.lost),
-            storm_s: median_of(rounds, |f| f.storm_s),
-            repeats: median_of(rounds, |f| f.repeats),
-        }
-    }
-}
-
 /// Measures each of these servers, which have a name, in each round.
 pub fn measure<N: AsRef<str>>(
     servers: &[(N, Binary)],
@@ -91,7 +76,7 @@ async fn one_round(
     server: &Binary,
     core: &str,
     size: &Size,
-    progress: &Progress,
+    progress: &ProgressBar,
 ) -> Result<Figures> {
     let mut running = server.start(core, &[]).await?;
     let pid = running.pid;
@@ -121,7 +106,7 @@ async fn load(
     pid: u32,
     before: u64,
     messages: usize,
-    progress: &Progress,
+    progress: &ProgressBar,
 ) -> Result<Figures> {
     all_joined(crowd, 1, "connecting", progress).await?;
     server::settle(pid).await?;
@@ -147,7 +132,7 @@ async fn load(
         let (time, by) = fan_out(crowd, &mut poster, number).await?;
         times.push(ms(time));
         heard += by;
-        progress.show(&format!("fan-out {}/{messages}", times.len()));
+        progress.set_message(format!("fan-out {}/{messages}", times.len()));
     }
     server::settle(pid).await?;
     let cpu = cpu.since()?;
@@ -178,7 +163,7 @@ async fn all_joined(
     crowd: &Crowd,
     times: usize,
     doing: &str,
-    progress: &Progress,
+    progress: &ProgressBar,
 ) -> Result<()> {
     let start = Instant::now();
     let size = crowd.size;
@@ -189,7 +174,7 @@ async fn all_joined(
             return Ok(());
         }
         let now = *crowd.joined.borrow() - (times - 1) * size;
-        progress.show(&format!("{doing} {now}/{size}"));
+        progress.set_message(format!("{doing} {now}/{size}"));
         if start.elapsed() > CONNECTED {
             let failure = crowd.last_failure.borrow().clone();
             bail!(

@@ -9,11 +9,11 @@ use memchr::{memchr, memmem};
 use serde_json::json;
 use tokio::io::AsyncBufRead;
 
-use super::upstream::{MARKER, Plan};
+use super::upstream::MARKER;
 use crate::http::{Connection, chunk, get, post};
 use crate::scan::{Scanner, pair};
 use crate::server::Program;
-use crate::statistics::Sequence;
+use crate::statistics::{Sequence, ms};
 
 const JSON: &str = "application/json";
 const PEER_RELAY: Program = Program::bench("peer-relay", "salvo");
@@ -41,32 +41,26 @@ impl Way {
     }
 }
 
-/// The tokens of an answer that came to its end.
-pub struct Heard {
-    /// How long each token took from the model server's write to this reader's read.
-    pub times: Vec<Duration>,
-    pub sequence: Sequence<usize>,
-}
+/// The tokens of an answer that came to its end, and how long each took from the model
+/// server's write to this reader's read.
+pub type Heard = Sequence<usize>;
 
 /// Asks for an answer, and reads it to its end.
 pub async fn read(
     way: Way,
     addr: SocketAddr,
-    plan: Plan,
+    tokens: usize,
     origin: Instant,
 ) -> Result<Heard> {
     let mut connection = Connection::open(addr).await?;
-    let prompt = plan.to_string();
+    let prompt = tokens.to_string();
     let request = match way {
         Way::Direct => {
             let message = json!({ "role": "user", "content": prompt });
             let question = json!({ "model": "scripted", "messages": [message], "stream": true });
             post(addr, "/v1/chat/completions", JSON, &question.to_string())
         }
-        Way::PeerRelay => {
-            let prompt = prompt.replace(' ', "%20");
-            get(addr, &format!("/relay?prompt={prompt}"), "")
-        }
+        Way::PeerRelay => get(addr, &format!("/relay?prompt={prompt}"), ""),
         Way::Llm => {
             let question = json!({ "prompt": prompt }).to_string();
             let request = post(addr, "/answers", JSON, &question);
@@ -76,7 +70,7 @@ pub async fn read(
         }
     };
     connection.ask(&request, "200").await?;
-    listen(&mut connection.stream, plan.tokens, origin).await
+    listen(&mut connection.stream, tokens, origin).await
 }
 
 /// Reads until the response ends, which it may do only after the answer has.
@@ -87,15 +81,15 @@ async fn listen(
 ) -> Result<Heard> {
     let mut scanner = Scanner::default();
     let mut done = false;
-    let mut heard = Heard { times: Vec::new(), sequence: Sequence::new(tokens) };
+    let mut heard = Heard::new(tokens);
     let count = |heard: &Heard| format!("after {} tokens", heard.times.len());
     while let Some(data) = chunk(stream).await.with_context(|| count(&heard))? {
         let now = origin.elapsed();
         scanner.room(data.len()).extend(data); // a chunk may end within a line
         while let Some(block) = scanner.next()? {
             if let Some((number, sent)) = token(block.data) {
-                heard.sequence.hear(number, number)?;
-                heard.times.push(now.saturating_sub(sent));
+                heard.hear(number, number)?;
+                heard.times.push(ms(now.saturating_sub(sent)));
             }
             // As a model server says it, and as llm does.
             done |= block.data == b"[DONE]" || block.event == b"done";
@@ -140,10 +134,10 @@ mod tests {
             [event(0), event(1), event(2), "event: done\ndata: {}\n\n".into()];
         for size in 1..=answer.concat().len() {
             let heard = listen_to(&answer, size).await.unwrap();
-            assert_eq!((heard.times.len(), heard.sequence.lost()), (3, 0), "{size}");
+            assert_eq!((heard.times.len(), heard.lost()), (3, 0), "{size}");
         }
         let gap = [event(0), event(2), "data: [DONE]\n\n".into()];
-        assert_eq!(listen_to(&gap, 9).await.unwrap().sequence.lost(), 1);
+        assert_eq!(listen_to(&gap, 9).await.unwrap().lost(), 1);
     }
 
     #[tokio::test]
