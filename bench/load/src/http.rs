@@ -17,7 +17,7 @@ use crate::scan::{Block, Scanner};
 pub struct Head {
     /// The request line, or the status line.
     pub start: String,
-    fields: Vec<(String, String)>,
+    fields: Vec<String>,
 }
 
 impl Head {
@@ -28,19 +28,19 @@ impl Head {
         let Some(start) = line(stream).await? else { return Ok(None) };
         let mut head = Self { start, fields: Vec::new() };
         loop {
-            let line = line(stream).await?.context("a head without an end")?;
-            match line.split_once(':') {
-                Some((name, value)) => {
-                    head.fields.push((name.to_string(), value.trim().to_string()));
-                }
-                None => return Ok(Some(head)),
+            let field = line(stream).await?.context("a head without an end")?;
+            if field.is_empty() {
+                return Ok(Some(head));
             }
+            head.fields.push(field);
         }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        let field = self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
-        field.map(|(_, value)| value.as_str())
+        let mut fields =
+            self.fields.iter().filter_map(|field| field.split_once(':'));
+        let field = fields.find(|(n, _)| n.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.trim())
     }
 
     /// Reads a body that has a length. A stream of events has none.
@@ -85,17 +85,9 @@ async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<String>
 }
 
 /// A request for a stream. `more` are further lines of its head.
-pub fn get(addr: SocketAddr, path: &str, more: &str) -> String {
+fn get(addr: SocketAddr, path: &str, more: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nhost: {addr}\r\naccept: text/event-stream\r\n{more}\r\n"
-    )
-}
-
-pub fn post(addr: SocketAddr, path: &str, kind: &str, body: &str) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: {kind}\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
     )
 }
 
@@ -124,6 +116,7 @@ where
 
 /// A connection that is kept for several requests.
 pub struct Connection {
+    addr: SocketAddr,
     pub stream: BufReader<TcpStream>,
 }
 
@@ -131,27 +124,43 @@ impl Connection {
     pub async fn open(addr: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { addr, stream: BufReader::new(stream) })
     }
 
-    /// The head of the response. A status that does not begin like this is an error, which
-    /// says what the server answered.
-    pub async fn ask(&mut self, request: &str, status: &str) -> Result<Head> {
+    /// Asks for a stream, of which the caller reads the body.
+    pub async fn get(&mut self, path: &str) -> Result<Head> {
+        self.ask(&get(self.addr, path, ""), "200").await
+    }
+
+    pub async fn post(
+        &mut self,
+        path: &str,
+        kind: &str,
+        body: &str,
+        status: &str,
+    ) -> Result<Head> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.addr,
+            body.len()
+        );
+        self.ask(&request, status).await
+    }
+
+    /// The head of the response; a body that has a length is read, so that the next request
+    /// may follow. A status that does not begin like this is an error, which says what the
+    /// server answered.
+    async fn ask(&mut self, request: &str, status: &str) -> Result<Head> {
         self.stream.write_all(request.as_bytes()).await?;
         let head = Head::read(&mut self.stream).await?.context("no response")?;
+        let body = head.body(&mut self.stream).await;
+        let body = body.with_context(|| format!("in the body of {}", head.start))?;
         let code = head.start.split(' ').nth(1).unwrap_or_default();
         if !code.starts_with(status) {
-            let body = head.body(&mut self.stream).await.unwrap_or_default();
             let asked = request.lines().next().unwrap_or_default();
             bail!("{asked}: {}: {}", head.start, String::from_utf8_lossy(&body));
         }
-        Ok(head)
-    }
-
-    /// As `ask`, and reads the body to its end, so that the next request may follow.
-    pub async fn ask_whole(&mut self, request: &str, status: &str) -> Result<Head> {
-        let head = self.ask(request, status).await?;
-        head.body(&mut self.stream).await?;
         Ok(head)
     }
 }

@@ -1,7 +1,6 @@
-//! The rounds, and what people see of them: progress while they run, then the table.
+//! The rounds, and what people see of them while they run.
 
 use std::fmt::Debug;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -34,16 +33,6 @@ pub fn rounds<S, F: Debug>(
     }
     progress.finish_and_clear();
     Ok(figures)
-}
-
-/// Prints the table, and writes it where --save says, with what it was measured with.
-pub fn publish(table: &str, save: Option<&Path>) -> Result<()> {
-    print!("{table}");
-    if let Some(path) = save {
-        std::fs::write(path, record::with_circumstances(None, table)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::cases::{Case, cases};
 use crate::root;
 use crate::subjects::{End, SUBJECTS, Subject};
-use crate::worker::{Said, Worker};
+use crate::worker::Worker;
 
 /// How long a parser may take for one stream in one way of cutting it. The longest has
 /// 120,000 bytes, which is some milliseconds' work.
@@ -52,13 +53,12 @@ fn ways(bytes: &[u8], quick: bool) -> Vec<(String, Vec<Bytes>)> {
     ways
 }
 
+/// A fault in a word or two, and what came of it.
+type Fault = (&'static str, String);
+
 /// The faults that a case shows in a parser; none is the aim.
-fn faults(
-    subject: &Subject,
-    case: &Case,
-    quick: bool,
-) -> Vec<(&'static str, String)> {
-    let mut faults: Vec<(&'static str, String)> = Vec::new();
+fn faults(subject: &Subject, case: &Case, quick: bool) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
     for (way, chunks) in ways(&case.bytes, quick) {
         let start = Instant::now();
         let run = || {
@@ -67,12 +67,10 @@ fn faults(
                 events
                     .push(json!({ "type": kind, "data": data, "lastEventId": id }));
             });
-            (events, end)
+            differences(case, events, end)
         };
-        let mut found = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok((events, end)) => differences(case, &events, &end),
-            Err(_) => vec![("panics", String::new())],
-        };
+        let mut found = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| vec![("panics", String::new())]);
         if start.elapsed() > DEADLINE {
             found.push(("too slow", format!("{:?}", start.elapsed())));
         }
@@ -89,16 +87,12 @@ fn faults(
 /// Faults of a parser whose events are right.
 const BESIDES: [&str; 2] = ["wrong last ID", "wrong retry"];
 
-fn differences(
-    case: &Case,
-    events: &[Value],
-    end: &End,
-) -> Vec<(&'static str, String)> {
+fn differences(case: &Case, events: Vec<Value>, end: Result<End>) -> Vec<Fault> {
+    let end = match end {
+        Ok(end) => end,
+        Err(error) => return vec![("stops with an error", error.to_string())],
+    };
     let mut faults = Vec::new();
-    if let Some(error) = &end.error {
-        faults.push(("stops with an error", error.clone()));
-        return faults;
-    }
     if events != case.events {
         let mut text = Value::from(events).to_string();
         text.truncate(text.floor_char_boundary(200));
@@ -136,15 +130,19 @@ fn results(
         let first = results.len().to_string();
         let worker = Worker::start(&["conformance", subject.name, &first, &quick])?;
         loop {
-            match worker.next(deadline) {
-                Said::Line(line) => results.push(serde_json::from_str(&line)?),
-                Said::Nothing => {
+            match worker.lines.recv_timeout(deadline) {
+                Ok(line) => results.push(serde_json::from_str(&line)?),
+                Err(RecvTimeoutError::Timeout) => {
                     let detail = format!("no answer in {deadline:?}");
                     results.push(vec![("hangs".into(), detail)]);
                     break;
                 }
-                Said::End if results.len() == cases.len() => break,
-                Said::End => {
+                Err(RecvTimeoutError::Disconnected)
+                    if results.len() == cases.len() =>
+                {
+                    break;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
                     results.push(vec![("ends the process".into(), String::new())]);
                     break;
                 }

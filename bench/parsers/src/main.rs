@@ -15,14 +15,13 @@ mod speed;
 mod subjects;
 mod worker;
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 // The table of cases finds the repository by it, as in its own crate.
 use record as binaries;
-use record::{root, with_circumstances};
+use record::{publish, root};
 
 /// Compare Rust's parsers of Server-Sent Events
 ///
@@ -76,24 +75,14 @@ fn main() -> Result<()> {
         Some(Work::Speed { subject, load }) => return speed::work(subject, load),
         None => {}
     }
+    let file = |name| cli.save.as_ref().map(|folder| folder.join(name));
     if cli.only != Some(Which::Speed) {
         let table = conformance::table(cli.verbose, cli.quick)?;
-        publish(&cli, "conformance.md", &table)?;
+        publish(Some("parsers"), &table, file("conformance.md").as_deref())?;
+        println!();
     }
     if cli.only != Some(Which::Conformance) {
-        publish(&cli, "parsing.md", &speed::table()?)?;
-    }
-    Ok(())
-}
-
-/// Prints the table with what it was measured with, and writes it where --save says.
-fn publish(cli: &Cli, file: &str, table: &str) -> Result<()> {
-    let table = with_circumstances(Some("parsers"), table)?;
-    println!("{table}");
-    if let Some(folder) = &cli.save {
-        let file = folder.join(file);
-        fs::write(&file, &table)
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        publish(Some("parsers"), &speed::table()?, file("parsing.md").as_deref())?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How fast each parser is.
 
 use std::fmt::Write as _;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use record::median;
 
 use crate::subjects::{SUBJECTS, Subject};
-use crate::worker::{Said, Worker};
+use crate::worker::Worker;
 
 const RUNS: usize = 5;
 /// How long one run may take.
@@ -79,12 +80,12 @@ pub fn work(subject: &str, load: &str) -> Result<()> {
         let mut events = 0;
         let mut bytes = 0;
         let start = Instant::now();
-        let end = (subject.run)(chunks, &mut |_, data, _| {
+        (subject.run)(chunks, &mut |_, data, _| {
             events += 1;
             bytes += data.len();
-        });
+        })?;
         let time = start.elapsed();
-        ensure!(end.error.is_none() && (events, bytes) == (load.events, load.data));
+        ensure!((events, bytes) == (load.events, load.data));
         println!("{}", time.as_nanos());
     }
     Ok(())
@@ -95,8 +96,8 @@ fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
     let worker = Worker::start(&["speed", subject, load.name])?;
     let mut runs = Vec::new();
     loop {
-        match worker.next(DEADLINE) {
-            Said::Line(nanos) => {
+        match worker.lines.recv_timeout(DEADLINE) {
+            Ok(nanos) => {
                 let seconds = nanos.parse::<f64>()? / 1e9;
                 runs.push(seconds);
                 // A run that takes so long is as slow the next time.
@@ -104,11 +105,13 @@ fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
                     return Ok(Ok(seconds));
                 }
             }
-            Said::Nothing => return Ok(Err(format!("> {} s", DEADLINE.as_secs()))),
-            Said::End if runs.len() > RUNS => {
+            Err(RecvTimeoutError::Timeout) => {
+                return Ok(Err(format!("> {} s", DEADLINE.as_secs())));
+            }
+            Err(RecvTimeoutError::Disconnected) if runs.len() > RUNS => {
                 return Ok(Ok(median(runs.split_off(1))));
             }
-            Said::End => return Ok(Err("fails".into())),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Err("fails".into())),
         }
     }
 }

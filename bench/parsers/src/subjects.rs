@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use eventsource_client::{Client as _, ClientBuilder, Error, SSE};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
@@ -21,13 +21,12 @@ pub struct End {
     pub last: String,
     /// The reconnection time in milliseconds, as far as the crate tells it.
     pub retry: Option<u64>,
-    /// The crate's complaint: by the standard nothing is an error.
-    pub error: Option<String>,
 }
 
 pub struct Subject {
     pub name: &'static str,
-    pub run: fn(Vec<Bytes>, Sink) -> End,
+    /// An error is the crate's complaint: by the standard nothing is one.
+    pub run: fn(Vec<Bytes>, Sink) -> Result<End>,
 }
 
 impl Subject {
@@ -73,33 +72,20 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// The book's own parser.
-fn client(chunks: Vec<Bytes>, sink: Sink) -> End {
+fn client(chunks: Vec<Bytes>, sink: Sink) -> Result<End> {
     let mut parser = crate::parser::Parser::new(16 << 20, String::new());
-    let mut end = End::default();
     for chunk in chunks {
         let mut events = parser.feed(&chunk);
-        loop {
-            match events.next() {
-                Ok(Some(event)) => {
-                    sink(event.event_type, &event.data, event.last_event_id)
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    end.error = Some(error.to_string());
-                    return end;
-                }
-            }
+        while let Some(event) = events.next()? {
+            sink(event.event_type, &event.data, event.last_event_id);
         }
     }
     parser.end();
-    End {
-        last: parser.last_event_id().into(),
-        retry: parser.retry().map(millis),
-        error: None,
-    }
+    let last = parser.last_event_id().into();
+    Ok(End { last, retry: parser.retry().map(millis) })
 }
 
-fn sse_parse(chunks: Vec<Bytes>, sink: Sink) -> End {
+fn sse_parse(chunks: Vec<Bytes>, sink: Sink) -> Result<End> {
     let mut parser = sse_parse::SseParser::new();
     for chunk in chunks {
         parser.feed(&chunk);
@@ -109,29 +95,21 @@ fn sse_parse(chunks: Vec<Bytes>, sink: Sink) -> End {
     }
     parser.finish();
     let last = parser.last_event_id().into();
-    End { last, retry: parser.retry().map(millis), error: None }
+    Ok(End { last, retry: parser.retry().map(millis) })
 }
 
 /// eventsource-stream, and the two that began as it.
 macro_rules! event_stream {
     ($name:ident) => {
-        fn $name(chunks: Vec<Bytes>, sink: Sink) -> End {
+        fn $name(chunks: Vec<Bytes>, sink: Sink) -> Result<End> {
             let mut events = ::$name::EventStream::new(body(chunks));
-            let mut end = End::default();
+            let mut retry = None;
             while let Some(event) = now(events.next()) {
-                match event {
-                    Ok(event) => {
-                        end.retry = event.retry.map(millis).or(end.retry);
-                        sink(&event.event, &event.data, &event.id);
-                    }
-                    Err(error) => {
-                        end.error = Some(error.to_string());
-                        break;
-                    }
-                }
+                let event = event?;
+                retry = event.retry.map(millis).or(retry);
+                sink(&event.event, &event.data, &event.id);
             }
-            end.last = events.last_event_id().to_string();
-            end
+            Ok(End { last: events.last_event_id().to_string(), retry })
         }
     };
 }
@@ -142,26 +120,19 @@ event_stream!(sseer);
 
 /// Its blocks are raw: as its documentation says, the caller remembers the ID and leaves
 /// blocks without data out.
-fn sse_stream(chunks: Vec<Bytes>, sink: Sink) -> End {
+fn sse_stream(chunks: Vec<Bytes>, sink: Sink) -> Result<End> {
     let mut blocks = sse_stream::SseByteStream::new(body(chunks));
     let mut end = End::default();
     while let Some(block) = now(blocks.next()) {
-        match block {
-            Ok(block) => {
-                end.last = block.id.unwrap_or(end.last);
-                end.retry = block.retry.or(end.retry);
-                let kind = block.event.filter(|kind| !kind.is_empty());
-                if let Some(data) = block.data {
-                    sink(kind.as_deref().unwrap_or("message"), &data, &end.last);
-                }
-            }
-            Err(error) => {
-                end.error = Some(error.to_string());
-                break;
-            }
+        let block = block?;
+        end.last = block.id.unwrap_or(end.last);
+        end.retry = block.retry.or(end.retry);
+        let kind = block.event.filter(|kind| !kind.is_empty());
+        if let Some(data) = block.data {
+            sink(kind.as_deref().unwrap_or("message"), &data, &end.last);
         }
     }
-    end
+    Ok(end)
 }
 
 /// Answers the first request with the chunks, and the next one, which is the reconnect,
@@ -190,45 +161,39 @@ impl transport::HttpTransport for Transport {
     }
 }
 
-fn eventsource_client(chunks: Vec<Bytes>, sink: Sink) -> End {
+fn eventsource_client(chunks: Vec<Bytes>, sink: Sink) -> Result<End> {
     let transport = Transport::default();
     *transport.chunks.lock().expect("no panic") = Some(chunks);
-    let mut end = End::default();
+    let mut retry = None;
     let last = Arc::clone(&transport.last);
     // Its time passes at once where nothing else is to be done.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let client = ClientBuilder::for_url("http://in.memory/")
-            .expect("a URL")
-            .build_with_transport(transport);
-        let mut events = client.stream();
-        let read = async {
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(SSE::Event(event)) => {
-                        end.retry = event.retry.or(end.retry);
-                        let id = event.id.as_deref().unwrap_or_default();
-                        sink(&event.event_type, &event.data, id);
-                    }
-                    Ok(_) | Err(Error::Eof | Error::UnexpectedEof) => {}
-                    Err(error) => {
-                        end.error = Some(error.to_string());
-                        break;
-                    }
+        .build()?;
+    let read = async {
+        let client = ClientBuilder::for_url("http://in.memory/")?;
+        let mut events = client.build_with_transport(transport).stream();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(SSE::Event(event)) => {
+                    retry = event.retry.or(retry);
+                    let id = event.id.as_deref().unwrap_or_default();
+                    sink(&event.event_type, &event.data, id);
                 }
+                Ok(_) | Err(Error::Eof | Error::UnexpectedEof) => {}
+                Err(error) => bail!("{error}"),
             }
-        };
-        // Longer than any wait of the cases.
-        drop(tokio::time::timeout(Duration::from_secs(3600), read).await);
-    });
-    match last.lock().expect("no panic").take() {
-        Some(last) => end.last = last,
-        None if end.error.is_none() => end.error = Some("no reconnect".into()),
-        None => {}
+        }
+        Ok(())
+    };
+    // Longer than any wait of the cases. Its end is what is expected: the client waits for
+    // the answer to its reconnect.
+    let waited =
+        async { tokio::time::timeout(Duration::from_secs(3600), read).await };
+    if let Ok(ended) = runtime.block_on(waited) {
+        ended?;
     }
-    end
+    let last = last.lock().expect("no panic").take().context("no reconnect")?;
+    Ok(End { last, retry })
 }

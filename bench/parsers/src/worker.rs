@@ -4,24 +4,15 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 pub struct Worker {
     child: Child,
-    lines: Receiver<String>,
-}
-
-/// The next answer of a worker.
-pub enum Said {
-    Line(String),
-    /// It has said nothing for too long.
-    Nothing,
-    /// It has ended.
-    End,
+    /// Its answers, a line each. They end when it does.
+    pub lines: Receiver<String>,
 }
 
 impl Worker {
@@ -42,14 +33,6 @@ impl Worker {
             }
         });
         Ok(Self { child, lines })
-    }
-
-    pub fn next(&self, deadline: Duration) -> Said {
-        match self.lines.recv_timeout(deadline) {
-            Ok(line) => Said::Line(line),
-            Err(RecvTimeoutError::Timeout) => Said::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Said::End,
-        }
     }
 }
 

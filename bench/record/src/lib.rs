@@ -33,10 +33,25 @@ pub fn version(workspace: &Path, name: &str) -> Result<String> {
     Ok(version.with_context(|| format!("no {name} in Cargo.lock"))?.into())
 }
 
+/// Prints the table with what it was measured with, and writes it where --save says.
+pub fn publish(
+    package: Option<&str>,
+    table: &str,
+    save: Option<&Path>,
+) -> Result<()> {
+    let table = with_circumstances(package, table)?;
+    print!("{table}");
+    if let Some(file) = save {
+        let written = fs::write(file, &table);
+        written.with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
 /// The table below what one has to know to compare it with another one: the day, the
 /// machine, the compiler, and the command as it was typed in `bench/`. `package` is the one
 /// that runs, unless it is the default.
-pub fn with_circumstances(package: Option<&str>, table: &str) -> Result<String> {
+fn with_circumstances(package: Option<&str>, table: &str) -> Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpuinfo
         .lines()

@@ -15,10 +15,11 @@ use tokio::time::{
     Instant as Tick, MissedTickBehavior, interval_at, sleep, timeout,
 };
 
+use super::Args;
 use super::client::{Reader, Writer};
 use super::redis::Redis;
 use crate::machine::cpus;
-use crate::server::{self, Binary, CpuTime};
+use crate::server::{self, Binary};
 use crate::statistics::{Counts, Sequence, counts, ms, p50_p99};
 
 /// The time between two events: 100 a second.
@@ -67,8 +68,7 @@ struct Crowd {
 pub async fn measure(
     feed: &Binary,
     redis: &Redis,
-    readers: usize,
-    seconds: usize,
+    args: &Args,
     progress: &ProgressBar,
 ) -> Result<Figures> {
     let (cpus, threads) = cpus()?;
@@ -80,20 +80,20 @@ pub async fn measure(
     let mut second = feed.start(&cpus, &variables).await?;
     let addrs = [first.addr, second.addr];
     let pids = [first.pid, second.pid];
-    let work = load(addrs, pids, readers, seconds, progress);
+    let work = load(addrs, pids, args, progress);
     first.during(second.during(work)).await
 }
 
 async fn load(
     addrs: [SocketAddr; 2],
     pids: [u32; 2],
-    size: usize,
-    seconds: usize,
+    args: &Args,
     progress: &ProgressBar,
 ) -> Result<Figures> {
+    let size = args.readers as usize;
     let crowd = Arc::new(Crowd {
         origin: Instant::now(),
-        events: WARM_UP + seconds * 100,
+        events: WARM_UP + args.seconds as usize * 100,
         reads: AtomicUsize::new(0),
         begun: watch::Sender::new(0),
         pace: Semaphore::new(CONNECTS),
@@ -117,10 +117,8 @@ async fn load(
             end??;
         }
     }
-    for pid in pids {
-        server::settle(pid).await?;
-    }
-    let cpu = CpuTime::of(&pids)?;
+    server::settle(&pids).await?;
+    let cpu = server::cpu(&pids)?;
     let writer = crowd.clone();
     let addr = addrs[0];
     // On a thread of its own: it has to know when an answer comes, and thousands of readers
@@ -137,8 +135,8 @@ async fn load(
         heard.push(sequence??);
         progress.set_message(format!("{} readers have heard all", heard.len()));
     }
-    let cpu = cpu.since()?;
     let deliveries = counts(&heard);
+    let cpu_us = server::cpu_us(&pids, cpu, deliveries[0])?;
     let mut times = Vec::new();
     for sequence in &mut heard {
         times.append(&mut sequence.times);
@@ -149,7 +147,7 @@ async fn load(
         heard: p50_p99(times),
         posted_p99_ms: p50_p99(posted)[1],
         batch: deliveries[0] as f64 / crowd.reads.load(Relaxed) as f64,
-        cpu_us: cpu.as_secs_f64() * 1e6 / deliveries[0] as f64,
+        cpu_us,
         deliveries,
     })
 }
@@ -194,6 +192,8 @@ impl Crowd {
         next.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for number in 0..self.events {
             next.tick().await;
+            // Each acknowledgement leaves a connection idle. With too many posts under way,
+            // one has to come first.
             while let Some(done) = match posts.len() {
                 MAX_POSTS.. => posts.join_next().await,
                 _ => posts.try_join_next(),

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::Args;
 use super::client::{Reader, Writer};
 use super::floor;
 use super::redis::Redis;
@@ -60,10 +61,11 @@ pub async fn measure(
     feed: &Binary,
     redis: Option<&Redis>,
     dir: &Path,
-    posts: usize,
-    events: usize,
+    args: &Args,
     progress: &ProgressBar,
 ) -> Result<Figures> {
+    let posts = args.posts as usize;
+    let events = args.events as usize;
     let (cpus, threads) = cpus()?;
     let threads = threads.to_string();
     let path = dir.to_string_lossy();
@@ -96,7 +98,7 @@ pub async fn measure(
                 (GROUPS * WRITERS) as f64 / time.as_secs_f64()
             }
         };
-        server::settle(pid).await?;
+        server::settle(&[pid]).await?;
         let events = first + events;
         let bare = floor::sockets(events).await?;
         let mut replays = Vec::new();

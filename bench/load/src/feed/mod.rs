@@ -12,15 +12,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use record::publish;
 use tokio::runtime::Runtime;
 
 use self::redis::Redis;
 use crate::machine::{on_two_cpus, raise_open_files};
-use crate::progress::{publish, rounds};
-use crate::server::Program;
+use crate::progress::rounds;
+use crate::server::{Home, Program};
 
 /// Its figures are those of the store that keeps its log.
-const FEED: Program = Program::book("feed", "redb");
+const FEED: Program = Program { home: Home::Book, name: "feed", made_with: "redb" };
 
 /// Measure the book's feed: time to a reader, durable writes, replay, many readers
 ///
@@ -118,19 +119,15 @@ pub fn measure(args: &Args) -> Result<()> {
     }
     let name = |part: &Part| format!("{part:?}");
     let logs = rounds(args.rounds, &stores, name, |part, progress| {
-        let posts = args.posts as usize;
-        let events = args.events as usize;
         with_store(*part, async |dir, redis| {
-            log::measure(&feed, redis, dir, posts, events, progress).await
+            log::measure(&feed, redis, dir, args, progress).await
         })
     })?;
     let fan_outs = rounds(args.rounds, &crowds, name, |part, progress| {
-        let readers = args.readers as usize;
-        let seconds = args.seconds as usize;
         let measure = || {
             with_store(*part, async |_, redis| {
                 let redis = redis.context("readers of two servers need Redis")?;
-                fan_out::measure(&feed, redis, readers, seconds, progress).await
+                fan_out::measure(&feed, redis, args, progress).await
             })
         };
         if *part == Part::FanOutTwoCpus { on_two_cpus(measure) } else { measure() }
@@ -142,7 +139,7 @@ pub fn measure(args: &Args) -> Result<()> {
     let logs: Vec<_> = named(&stores)?.into_iter().zip(logs).collect();
     let fan_outs: Vec<_> = named(&crowds)?.into_iter().zip(fan_outs).collect();
     let tables = tables::tables(&logs, &fan_outs, args.events, args.readers)?;
-    publish(&tables, args.save.as_deref())
+    publish(None, &tables, args.save.as_deref())
 }
 
 /// Does this with a folder of its own, and with a Redis of its own where the part has one.

@@ -10,7 +10,7 @@ use memchr::memmem;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::http::{Connection, Events, post};
+use crate::http::{Connection, Events};
 use crate::scan::{Block, digits};
 
 /// A connect that takes longer is tried again, as a browser's user would.
@@ -169,7 +169,6 @@ fn number(data: &[u8]) -> Option<usize> {
 
 /// Says something in the room, over one connection that is kept.
 pub struct Poster {
-    addr: SocketAddr,
     path: String,
     connection: Connection,
 }
@@ -181,12 +180,11 @@ impl Poster {
         let connected = connect(addr, number, &mut last_id);
         let (events, user) = timeout(PATIENCE, connected).await??;
         let connection = Connection::open(addr).await?;
-        Ok((Self { addr, path: format!("/chat/{user}"), connection }, events))
+        Ok((Self { path: format!("/chat/{user}"), connection }, events))
     }
 
     pub async fn post(&mut self, text: &str) -> Result<()> {
-        let request = post(self.addr, &self.path, "text/plain", text);
-        self.connection.ask_whole(&request, "20").await?;
+        self.connection.post(&self.path, "text/plain", text, "20").await?;
         Ok(())
     }
 }

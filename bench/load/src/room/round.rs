@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::reader::{Crowd, Poster, message};
 use crate::machine::{leave_a_core, raise_open_files};
 use crate::progress::rounds;
-use crate::server::{self, Binary, CpuTime};
+use crate::server::{self, Binary};
 use crate::statistics::{ms, p50_p99};
 
 /// A message that a reader has not heard after this time is lost on it.
@@ -54,8 +54,8 @@ pub struct Figures {
 }
 
 /// Measures each of these servers, which have a name, in each round.
-pub fn measure<N: AsRef<str>>(
-    servers: &[(N, Binary)],
+pub fn measure(
+    servers: &[(&str, Binary)],
     size: &Size,
 ) -> Result<Vec<Vec<Figures>>> {
     raise_open_files(size.readers)?;
@@ -64,7 +64,7 @@ pub fn measure<N: AsRef<str>>(
     rounds(
         size.rounds,
         servers,
-        |(name, _)| name.as_ref().into(),
+        |(name, _)| name.to_string(),
         |(_, server), progress| {
             runtime.block_on(one_round(server, &core, size, progress))
         },
@@ -109,7 +109,7 @@ async fn load(
     progress: &ProgressBar,
 ) -> Result<Figures> {
     all_joined(crowd, 1, "connecting", progress).await?;
-    server::settle(pid).await?;
+    server::settle(&[pid]).await?;
     let idle = server::rss(pid)?;
 
     let (mut poster, events) = Poster::join(crowd.addr, crowd.size + 1).await?;
@@ -123,9 +123,9 @@ async fn load(
             crowd.size
         );
     }
-    server::settle(pid).await?;
+    server::settle(&[pid]).await?;
 
-    let cpu = CpuTime::of(&[pid])?;
+    let cpu = server::cpu(&[pid])?;
     let mut times = Vec::new();
     let mut heard = 0;
     for number in WARM_UP..WARM_UP + messages {
@@ -134,8 +134,8 @@ async fn load(
         heard += by;
         progress.set_message(format!("fan-out {}/{messages}", times.len()));
     }
-    server::settle(pid).await?;
-    let cpu = cpu.since()?;
+    server::settle(&[pid]).await?;
+    let cpu_us = server::cpu_us(&[pid], cpu, heard)?;
     let used = server::rss(pid)?;
 
     let repeats = crowd.repeats.load(Relaxed);
@@ -147,7 +147,7 @@ async fn load(
     let each_kib = |kib: u64| kib.saturating_sub(before) as f64 / crowd.size as f64;
     let [p50_ms, p99_ms] = p50_p99(times);
     Ok(Figures {
-        cpu_us: cpu.as_secs_f64() * 1e6 / heard as f64,
+        cpu_us,
         idle_kib: each_kib(idle),
         used_kib: each_kib(used),
         p50_ms,

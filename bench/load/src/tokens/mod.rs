@@ -10,11 +10,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use record::publish;
 use tokio::runtime::Runtime;
 
 use self::reader::Way;
 use crate::machine::leave_a_core;
-use crate::progress::{publish, rounds};
+use crate::progress::rounds;
 
 /// Compare relays of a language model's tokens: reading directly, peer-relay, and llm
 ///
@@ -62,17 +63,9 @@ pub fn measure(args: &Args) -> Result<()> {
         &ways,
         |(way, _)| way.name().into(),
         |(way, relay), _| {
-            let tokens = args.tokens as usize;
-            let relay = relay.as_ref();
-            runtime.block_on(round::measure(
-                *way,
-                relay,
-                &core,
-                tokens,
-                args.answers,
-            ))
+            runtime.block_on(round::measure(*way, relay.as_ref(), &core, args))
         },
     )?;
     let ways = ways.iter().map(|(way, _)| *way).zip(figures);
-    publish(&table::table(&ways.collect::<Vec<_>>())?, args.save.as_deref())
+    publish(None, &table::table(&ways.collect::<Vec<_>>())?, args.save.as_deref())
 }

@@ -10,14 +10,15 @@ use serde_json::json;
 use tokio::io::AsyncBufRead;
 
 use super::upstream::MARKER;
-use crate::http::{Connection, chunk, get, post};
+use crate::http::{Connection, chunk};
 use crate::scan::{Scanner, pair};
-use crate::server::Program;
+use crate::server::{Home, Program};
 use crate::statistics::{Sequence, ms};
 
 const JSON: &str = "application/json";
-const PEER_RELAY: Program = Program::bench("peer-relay", "salvo");
-const LLM: Program = Program::book("llm", "salvo");
+const PEER_RELAY: Program =
+    Program { home: Home::Bench, name: "peer-relay", made_with: "salvo" };
+const LLM: Program = Program { home: Home::Book, name: "llm", made_with: "salvo" };
 
 /// How tokens get from the model server to the reader.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -54,22 +55,23 @@ pub async fn read(
 ) -> Result<Heard> {
     let mut connection = Connection::open(addr).await?;
     let prompt = tokens.to_string();
-    let request = match way {
+    match way {
         Way::Direct => {
             let message = json!({ "role": "user", "content": prompt });
             let question = json!({ "model": "scripted", "messages": [message], "stream": true });
-            post(addr, "/v1/chat/completions", JSON, &question.to_string())
+            let question = question.to_string();
+            connection.post("/v1/chat/completions", JSON, &question, "200").await?;
         }
-        Way::PeerRelay => get(addr, &format!("/relay?prompt={prompt}"), ""),
+        Way::PeerRelay => {
+            connection.get(&format!("/relay?prompt={prompt}")).await?;
+        }
         Way::Llm => {
             let question = json!({ "prompt": prompt }).to_string();
-            let request = post(addr, "/answers", JSON, &question);
-            let head = connection.ask_whole(&request, "201").await?;
+            let head = connection.post("/answers", JSON, &question, "201").await?;
             let location = head.get("location").context("201 without a location")?;
-            get(addr, &format!("/{location}"), "")
+            connection.get(&format!("/{location}")).await?;
         }
-    };
-    connection.ask(&request, "200").await?;
+    }
     listen(&mut connection.stream, tokens, origin).await
 }
 

@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::Args;
 use super::reader::{self, Heard, Way};
 use super::upstream::{self, PACE};
-use crate::server::{self, Binary, CpuTime};
+use crate::server::{self, Binary};
 use crate::statistics::{Counts, counts, p50_p99};
 
 /// An answer that is this late has not come.
@@ -30,16 +31,6 @@ pub struct Load {
     pub cpu_us: f64,
     pub answers: usize,
     pub tokens: Counts,
-}
-
-impl Load {
-    fn new(heard: &[Heard], cpu: Duration) -> Self {
-        let tokens = counts(heard);
-        let times = heard.iter().flat_map(|heard| heard.times.iter().copied());
-        let [_, p99_ms] = p50_p99(times.collect());
-        let cpu_us = cpu.as_secs_f64() * 1e6 / tokens[0] as f64;
-        Self { p99_ms, cpu_us, answers: heard.len(), tokens }
-    }
 }
 
 /// The part that every reader of a round has in common.
@@ -80,12 +71,11 @@ pub async fn measure(
     way: Way,
     relay: Option<&Binary>,
     core: &str,
-    tokens: usize,
-    answers: u32,
+    args: &Args,
 ) -> Result<Figures> {
     let origin = Instant::now();
     let upstream = upstream::start(origin).await?;
-    let round = Round { way, tokens, origin };
+    let round = Round { way, tokens: args.tokens as usize, origin };
     let Some(relay) = relay else {
         let alone = p50_p99(round.read(upstream).await?.times);
         return Ok(Figures { alone, load: None });
@@ -102,11 +92,16 @@ pub async fn measure(
     let pid = running.pid;
     let work = async {
         let alone = p50_p99(round.read(addr).await?.times);
-        server::settle(pid).await?;
-        let cpu = CpuTime::of(&[pid])?;
-        let many = round.read_many(addr, answers).await?;
-        server::settle(pid).await?;
-        Ok(Figures { alone, load: Some(Load::new(&many, cpu.since()?)) })
+        server::settle(&[pid]).await?;
+        let cpu = server::cpu(&[pid])?;
+        let many = round.read_many(addr, args.answers).await?;
+        server::settle(&[pid]).await?;
+        let tokens = counts(&many);
+        let cpu_us = server::cpu_us(&[pid], cpu, tokens[0])?;
+        let answers = many.len();
+        let times = many.into_iter().flat_map(|heard| heard.times);
+        let [_, p99_ms] = p50_p99(times.collect());
+        Ok(Figures { alone, load: Some(Load { p99_ms, cpu_us, answers, tokens }) })
     };
     running.during(work).await
 }
