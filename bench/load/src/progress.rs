@@ -1,17 +1,16 @@
 //! The rounds, and what people see of them while they run.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measures each subject once in each round, and returns the figures of each. Every round
+/// Measures each subject, which has a name, once in each round, and returns the figures of each. Every round
 /// begins with another subject, so that none always comes first, on a cool processor. The
 /// progress is shown on a terminal only; the figures of each round everywhere.
-pub fn rounds<S, F: Debug>(
+pub fn rounds<N: Display, S, F: Debug>(
     rounds: u32,
-    subjects: &[S],
-    name: impl Fn(&S) -> String,
+    subjects: &[(N, S)],
     mut measure: impl FnMut(&S, &ProgressBar) -> Result<F>,
 ) -> Result<Vec<Vec<F>>> {
     let style = "[{pos}/{len} done, {eta} to go] {prefix}: {msg}";
@@ -21,10 +20,10 @@ pub fn rounds<S, F: Debug>(
     for round in 0..rounds as usize {
         for place in 0..subjects.len() {
             let at = (round + place) % subjects.len();
-            let label = format!("{}, round {}", name(&subjects[at]), round + 1);
+            let (name, subject) = &subjects[at];
+            let label = format!("{name}, round {}", round + 1);
             progress.set_prefix(label.clone());
-            progress.set_message("begins");
-            let measured = measure(&subjects[at], &progress);
+            let measured = measure(subject, &progress);
             let measured = measured.with_context(|| label.clone())?;
             progress.suspend(|| eprintln!("{label}: {measured:.2?}"));
             progress.inc(1);
@@ -42,7 +41,7 @@ mod tests {
     #[test]
     fn each_round_begins_with_another_subject() {
         let mut order = String::new();
-        let figures = rounds(3, &['a', 'b'], char::to_string, |subject, _| {
+        let figures = rounds(3, &[("a", 'a'), ("b", 'b')], |subject, _| {
             order.push(*subject);
             Ok(order.len())
         });

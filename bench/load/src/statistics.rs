@@ -30,6 +30,7 @@ pub fn p50_p99(mut values: Vec<f64>) -> [f64; 2] {
 
 /// Which of the numbered things that were sent one reader has heard. `P` is where a thing
 /// stands in the order in which readers have to hear them.
+#[derive(Default)]
 pub struct Sequence<P> {
     heard: Vec<bool>,
     last: Option<P>,
@@ -41,16 +42,10 @@ pub struct Sequence<P> {
     pub times: Vec<f64>,
 }
 
-impl<P: Copy + Ord> Sequence<P> {
+impl<P: Copy + Default + Ord> Sequence<P> {
     pub fn new(sent: usize) -> Self {
-        Self {
-            heard: vec![false; sent],
-            last: None,
-            distinct: 0,
-            repeated: 0,
-            out_of_order: 0,
-            times: Vec::with_capacity(sent),
-        }
+        let times = Vec::with_capacity(sent);
+        Self { heard: vec![false; sent], times, ..Self::default() }
     }
 
     pub fn hear(&mut self, number: usize, place: P) -> Result<()> {
@@ -76,7 +71,7 @@ impl<P: Copy + Ord> Sequence<P> {
 /// Deliveries to all readers, and how many are lost, repeated, and out of order.
 pub type Counts = [usize; 4];
 
-pub fn counts<P: Copy + Ord>(heard: &[Sequence<P>]) -> Counts {
+pub fn counts<P: Copy + Default + Ord>(heard: &[Sequence<P>]) -> Counts {
     let counts: [fn(&Sequence<P>) -> usize; 4] = [
         |sequence| sequence.distinct + sequence.repeated,
         Sequence::lost,

@@ -66,6 +66,8 @@ enum Work {
     Speed { subject: String, load: String },
 }
 
+const COMMAND: &str = "cargo run --release -p parsers";
+
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match &cli.work {
@@ -78,11 +80,11 @@ fn main() -> Result<()> {
     let file = |name| cli.save.as_ref().map(|folder| folder.join(name));
     if cli.only != Some(Which::Speed) {
         let table = conformance::table(cli.verbose, cli.quick)?;
-        publish(Some("parsers"), &table, file("conformance.md").as_deref())?;
+        publish(COMMAND, &table, file("conformance.md").as_deref())?;
         println!();
     }
     if cli.only != Some(Which::Conformance) {
-        publish(Some("parsers"), &speed::table()?, file("parsing.md").as_deref())?;
+        publish(COMMAND, &speed::table()?, file("parsing.md").as_deref())?;
     }
     Ok(())
 }

@@ -17,7 +17,6 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Streams to be parsed.
 struct Load {
-    name: &'static str,
     what: &'static str,
     chunks: fn() -> Vec<Bytes>,
     /// Its events, and the bytes of their data.
@@ -42,14 +41,12 @@ const TOKEN: &str = r#"data: {"text":" token"}"#;
 
 const LOADS: [Load; 3] = [
     Load {
-        name: "tokens",
         what: "100,000 events of a token each, a chunk each",
         chunks: || vec![Bytes::from(format!("{TOKEN}\n\n")); TOKENS],
         events: TOKENS,
         data: TOKENS * (TOKEN.len() - 6),
     },
     Load {
-        name: "line",
         what: "one line of 8 MB in chunks of 8 KB",
         chunks: || {
             let line = Bytes::from(format!("data: {}\n\n", "x".repeat(LINE)));
@@ -61,7 +58,6 @@ const LOADS: [Load; 3] = [
         data: LINE,
     },
     Load {
-        name: "batch",
         what: "26,000 events in one chunk",
         chunks: || vec![Bytes::from(format!("{TOKEN}\n\n").repeat(BATCH))],
         events: BATCH,
@@ -72,7 +68,7 @@ const LOADS: [Load; 3] = [
 /// In a process of its own: the nanoseconds of each run, a line each.
 pub fn work(subject: &str, load: &str) -> Result<()> {
     let subject = Subject::named(subject)?;
-    let load = LOADS.iter().find(|other| other.name == load);
+    let load = LOADS.iter().find(|other| other.what == load);
     let load = load.context("no such load")?;
     // One run more than is counted: the first one warms up.
     for _ in 0..=RUNS {
@@ -93,7 +89,7 @@ pub fn work(subject: &str, load: &str) -> Result<()> {
 
 /// The median of the runs in seconds, or why there is none.
 fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
-    let worker = Worker::start(&["speed", subject, load.name])?;
+    let worker = Worker::start(&["speed", subject, load.what])?;
     let mut runs = Vec::new();
     loop {
         match worker.lines.recv_timeout(DEADLINE) {

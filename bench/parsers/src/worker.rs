@@ -26,11 +26,8 @@ impl Worker {
         let stdout = BufReader::new(child.stdout.take().context("its stdout")?);
         let (sender, lines) = mpsc::sync_channel(64);
         thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
+            let mut lines = stdout.lines().map_while(Result::ok);
+            lines.try_for_each(|line| sender.send(line))
         });
         Ok(Self { child, lines })
     }

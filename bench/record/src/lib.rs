@@ -34,12 +34,8 @@ pub fn version(workspace: &Path, name: &str) -> Result<String> {
 }
 
 /// Prints the table with what it was measured with, and writes it where --save says.
-pub fn publish(
-    package: Option<&str>,
-    table: &str,
-    save: Option<&Path>,
-) -> Result<()> {
-    let table = with_circumstances(package, table)?;
+pub fn publish(command: &str, table: &str, save: Option<&Path>) -> Result<()> {
+    let table = with_circumstances(command, table)?;
     print!("{table}");
     if let Some(file) = save {
         let written = fs::write(file, &table);
@@ -51,7 +47,7 @@ pub fn publish(
 /// The table below what one has to know to compare it with another one: the day, the
 /// machine, the compiler, and the command as it was typed in `bench/`. `package` is the one
 /// that runs, unless it is the default.
-fn with_circumstances(package: Option<&str>, table: &str) -> Result<String> {
+fn with_circumstances(command: &str, table: &str) -> Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpuinfo
         .lines()
@@ -61,10 +57,7 @@ fn with_circumstances(package: Option<&str>, table: &str) -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let day = output("date", &["-u", "+%F"])?;
     let rustc = output("rustc", &["--version"])?;
-    let mut command = "cargo run --release".to_string();
-    if let Some(package) = package {
-        command += &format!(" -p {package}");
-    }
+    let mut command = command.to_string();
     let args: Vec<_> = env::args().skip(1).collect();
     if !args.is_empty() {
         command += &format!(" -- {}", args.join(" "));

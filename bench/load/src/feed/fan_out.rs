@@ -203,7 +203,15 @@ impl Crowd {
                 times.push(time);
             }
             let writer = idle.pop();
-            posts.spawn(post(addr, writer, number, self.origin));
+            let origin = self.origin;
+            posts.spawn(async move {
+                let mut writer = match writer {
+                    Some(writer) => writer,
+                    None => Writer::connect(addr).await?,
+                };
+                let (sent, acknowledged) = writer.post(number, origin).await?;
+                anyhow::Ok((writer, ms(acknowledged - sent)))
+            });
         }
         let rate = self.events as f64 / start.elapsed().as_secs_f64();
         let rest = timeout(PATIENCE, posts.join_all()).await;
@@ -212,20 +220,4 @@ impl Crowd {
         }
         Ok((rate, times))
     }
-}
-
-/// Posts one event, over a new connection if none is idle. Returns the connection, and how
-/// many ms it took.
-async fn post(
-    addr: SocketAddr,
-    writer: Option<Writer>,
-    number: usize,
-    origin: Instant,
-) -> Result<(Writer, f64)> {
-    let mut writer = match writer {
-        Some(writer) => writer,
-        None => Writer::connect(addr).await?,
-    };
-    let (sent, acknowledged) = writer.post(number, origin).await?;
-    Ok((writer, ms(acknowledged - sent)))
 }

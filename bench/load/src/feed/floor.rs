@@ -14,29 +14,41 @@ use tokio::net::TcpStream;
 
 use super::client::encoded;
 use crate::http::{Head, chunked, serve};
+use crate::statistics::ms;
 
 /// Bytes that the feed writes at once to a reader who is behind.
 const CHUNK: usize = 32 << 10;
 
-/// Appends groups of events to a file, each synced to disk. Returns how long each takes.
+/// Does this so often, with a pause after each time. Returns how many ms each took.
+pub fn timed(
+    times: usize,
+    pause: Duration,
+    mut work: impl FnMut() -> Result<()>,
+) -> Result<Vec<f64>> {
+    let timed = (0..times).map(|_| {
+        let start = Instant::now();
+        work()?;
+        let time = ms(start.elapsed());
+        sleep(pause);
+        Ok(time)
+    });
+    timed.collect()
+}
+
+/// Appends groups of events to a file, each synced to disk.
 pub fn append(
     dir: &Path,
     groups: usize,
     size: usize,
     pause: Duration,
-) -> Result<Vec<Duration>> {
+) -> Result<Vec<f64>> {
     let mut file =
         File::options().create(true).append(true).open(dir.join("floor"))?;
-    let mut times = Vec::new();
-    for number in 0..groups {
-        let group = encoded(number, "1764001234567-0").repeat(size);
-        let start = Instant::now();
+    let group = encoded(0, "1764001234567-0").repeat(size);
+    timed(groups, pause, || {
         file.write_all(group.as_bytes())?;
-        file.sync_data()?;
-        times.push(start.elapsed());
-        sleep(pause);
-    }
-    Ok(times)
+        Ok(file.sync_data()?)
+    })
 }
 
 /// A server that sends these events to whoever connects, from memory.

@@ -18,7 +18,7 @@ use super::floor;
 use super::redis::Redis;
 use crate::machine::cpus;
 use crate::server::{self, Binary};
-use crate::statistics::{Sequence, median, ms, p50_p99};
+use crate::statistics::{Sequence, counts, median, ms, p50_p99};
 
 /// Posts before the measured ones.
 const WARM_UP: usize = 50;
@@ -81,7 +81,7 @@ pub async fn measure(
     let addr = running.addr;
     let pid = running.pid;
     let work = async {
-        let (acknowledged, then, heard) = one_by_one(addr, posts, progress).await?;
+        let [acknowledged, then, heard] = one_by_one(addr, posts, progress).await?;
         progress.set_message("a bare append");
         let append = match redis {
             Some(redis) => redis.add(posts, PAUSE)?,
@@ -94,8 +94,7 @@ pub async fn measure(
             Some(redis) => redis.benchmark(events)?,
             None => {
                 let times = floor::append(dir, GROUPS, WRITERS, Duration::ZERO)?;
-                let time: Duration = times.iter().sum();
-                (GROUPS * WRITERS) as f64 / time.as_secs_f64()
+                (GROUPS * WRITERS) as f64 / times.iter().sum::<f64>() * 1e3
             }
         };
         server::settle(&[pid]).await?;
@@ -113,10 +112,10 @@ pub async fn measure(
             }
         }
         Ok(Figures {
-            acknowledged: p50_p99(acknowledged),
-            then: p50_p99(then),
-            heard: p50_p99(heard),
-            append: p50_p99(append.into_iter().map(ms).collect()),
+            acknowledged,
+            then,
+            heard,
+            append: p50_p99(append),
             writes,
             written_ms: p50_p99(written),
             least_writes,
@@ -130,12 +129,12 @@ pub async fn measure(
 
 /// One event at a time, each when the last one has arrived. Returns the times from POST to
 /// acknowledgement, from there to the reader (the reader may be first, so some are
-/// negative), and from POST to the reader, in ms.
+/// negative), and from POST to the reader: the median and p99 of each, in ms.
 async fn one_by_one(
     addr: SocketAddr,
     posts: usize,
     progress: &ProgressBar,
-) -> Result<(Vec<f64>, Vec<f64>, Vec<f64>)> {
+) -> Result<[[f64; 2]; 3]> {
     let origin = Instant::now();
     let mut reader = Reader::open(addr, "/events", 4_096).await?;
     let mut writer = Writer::connect(addr).await?;
@@ -166,7 +165,7 @@ async fn one_by_one(
         progress.set_message(format!("post {number} of {posts}"));
         sleep(PAUSE).await;
     }
-    Ok((acknowledged, then, whole))
+    Ok([acknowledged, then, whole].map(p50_p99))
 }
 
 /// Many writers at once, each with its next event when the last one is acknowledged.
@@ -215,11 +214,10 @@ async fn replay(addr: SocketAddr, events: usize) -> Result<f64> {
         }
     }
     let rate = events as f64 / start.elapsed().as_secs_f64();
+    let heard = counts(&[sequence]);
     ensure!(
-        sequence.repeated + sequence.out_of_order == 0,
-        "{} events are repeated, and {} out of order",
-        sequence.repeated,
-        sequence.out_of_order
+        heard == [events, 0, 0, 0],
+        "heard, lost, repeated, out of order: {heard:?}"
     );
     Ok(rate)
 }

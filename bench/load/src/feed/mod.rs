@@ -106,24 +106,21 @@ pub fn measure(args: &Args) -> Result<()> {
             continue;
         }
         if part.fsync().is_some() && redis.is_none() {
-            eprintln!(
-                "warning: no redis-server (Debian: sudo apt install redis-server), so \
-                 {part:?} is left out"
-            );
+            eprintln!("warning: without redis-server, {part:?} is left out");
             continue;
         }
+        let named = (part.name(redis.as_deref().unwrap_or_default())?, *part);
         match part {
-            Part::FanOutTwoCpus | Part::FanOut => crowds.push(*part),
-            _ => stores.push(*part),
+            Part::FanOutTwoCpus | Part::FanOut => crowds.push(named),
+            _ => stores.push(named),
         }
     }
-    let name = |part: &Part| format!("{part:?}");
-    let logs = rounds(args.rounds, &stores, name, |part, progress| {
+    let logs = rounds(args.rounds, &stores, |part, progress| {
         with_store(*part, async |dir, redis| {
             log::measure(&feed, redis, dir, args, progress).await
         })
     })?;
-    let fan_outs = rounds(args.rounds, &crowds, name, |part, progress| {
+    let fan_outs = rounds(args.rounds, &crowds, |part, progress| {
         let measure = || {
             with_store(*part, async |_, redis| {
                 let redis = redis.context("readers of two servers need Redis")?;
@@ -132,14 +129,11 @@ pub fn measure(args: &Args) -> Result<()> {
         };
         if *part == Part::FanOutTwoCpus { on_two_cpus(measure) } else { measure() }
     })?;
-    let version = redis.as_deref().unwrap_or_default();
-    let named = |parts: &[Part]| {
-        parts.iter().map(|part| part.name(version)).collect::<Result<Vec<_>>>()
-    };
-    let logs: Vec<_> = named(&stores)?.into_iter().zip(logs).collect();
-    let fan_outs: Vec<_> = named(&crowds)?.into_iter().zip(fan_outs).collect();
+    let names = |parts: Vec<(String, Part)>| parts.into_iter().map(|(name, _)| name);
+    let logs: Vec<_> = names(stores).zip(logs).collect();
+    let fan_outs: Vec<_> = names(crowds).zip(fan_outs).collect();
     let tables = tables::tables(&logs, &fan_outs, args.events, args.readers)?;
-    publish(None, &tables, args.save.as_deref())
+    publish("cargo run --release", &tables, args.save.as_deref())
 }
 
 /// Does this with a folder of its own, and with a Redis of its own where the part has one.

@@ -11,6 +11,7 @@ use redis::{Client, Connection, RedisResult, Value, cmd};
 use tokio::time::sleep;
 
 use super::client::data;
+use super::floor::timed;
 use crate::server::Running;
 
 /// How many entries the feed asks for at a time.
@@ -72,20 +73,13 @@ impl Redis {
         Client::open(self.url())?.get_connection()
     }
 
-    /// Adds entries one by one, and returns how long each takes.
-    pub fn add(&self, entries: usize, pause: Duration) -> Result<Vec<Duration>> {
+    /// Adds entries one by one. Returns how many ms each takes.
+    pub fn add(&self, entries: usize, pause: Duration) -> Result<Vec<f64>> {
         let mut connection = self.connect()?;
-        let mut times = Vec::new();
-        for number in 0..entries {
-            let mut add = cmd("XADD");
-            add.arg(&["floor", "MAXLEN", "~", KEEP, "*", "type", "note", "data"])
-                .arg(data(number, Duration::from_secs(1)));
-            let start = Instant::now();
-            add.exec(&mut connection)?;
-            times.push(start.elapsed());
-            std::thread::sleep(pause);
-        }
-        Ok(times)
+        let mut add = cmd("XADD");
+        add.arg(&["floor", "MAXLEN", "~", KEEP, "*", "type", "note", "data"])
+            .arg(data(0, Duration::from_secs(1)));
+        timed(entries, pause, || Ok(add.exec(&mut connection)?))
     }
 
     /// Reads entries from the start of the feed, in pages. Returns how many in a second.

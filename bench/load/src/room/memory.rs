@@ -51,8 +51,7 @@ async fn curve(name: &str, addr: SocketAddr, pid: u32) -> Result<Vec<Sample>> {
     // Kept, and never read from again.
     let (_stuck, _) = connect(addr, 1, &mut last_id).await?;
     let (mut events, _) = connect(addr, 2, &mut last_id).await?;
-    let (mut poster, told) = Poster::join(addr, 3).await?;
-    tokio::spawn(told.ignore());
+    let mut poster = Poster::join(addr, 3).await?;
     let (sender, mut received) = watch::channel(0);
     tokio::spawn(async move {
         let count = |_| sender.send_modify(|count| *count += 1);

@@ -47,5 +47,9 @@ pub fn measure(args: &Args) -> Result<()> {
     let servers = servers.collect::<Result<Vec<_>>>()?;
     let figures = round::measure(&servers, &args.size)?;
     let servers: Vec<_> = chosen.into_iter().zip(figures).collect();
-    publish(None, &table::table(&servers)?, args.size.save.as_deref())
+    publish(
+        "cargo run --release",
+        &table::table(&servers)?,
+        args.size.save.as_deref(),
+    )
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use indicatif::ProgressBar;
 use memchr::memmem;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -31,6 +32,7 @@ pub fn message(number: usize) -> String {
 pub struct Crowd {
     pub addr: SocketAddr,
     pub size: usize,
+    pub progress: ProgressBar,
     pace: Semaphore,
     /// How often a reader has been told who it is.
     pub joined: watch::Sender<usize>,
@@ -45,10 +47,16 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(addr: SocketAddr, size: usize, messages: usize) -> Self {
+    pub fn new(
+        addr: SocketAddr,
+        size: usize,
+        messages: usize,
+        progress: ProgressBar,
+    ) -> Self {
         Self {
             addr,
             size,
+            progress,
             pace: Semaphore::new(PACE.min(size)),
             joined: watch::Sender::new(0),
             repeats: AtomicUsize::new(0),
@@ -174,13 +182,14 @@ pub struct Poster {
 }
 
 impl Poster {
-    /// Also returns the stream of its own, which somebody has to read.
-    pub async fn join(addr: SocketAddr, number: usize) -> Result<(Self, Events)> {
+    pub async fn join(addr: SocketAddr, number: usize) -> Result<Self> {
         let mut last_id = Vec::new();
         let connected = connect(addr, number, &mut last_id);
         let (events, user) = timeout(PATIENCE, connected).await??;
+        // It is told who comes and goes: nobody looks, but somebody has to take it.
+        tokio::spawn(events.ignore());
         let connection = Connection::open(addr).await?;
-        Ok((Self { path: format!("/chat/{user}"), connection }, events))
+        Ok(Self { path: format!("/chat/{user}"), connection })
     }
 
     pub async fn post(&mut self, text: &str) -> Result<()> {

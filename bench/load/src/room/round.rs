@@ -61,14 +61,9 @@ pub fn measure(
     raise_open_files(size.readers)?;
     let core = leave_a_core()?;
     let runtime = Runtime::new()?;
-    rounds(
-        size.rounds,
-        servers,
-        |(name, _)| name.to_string(),
-        |(_, server), progress| {
-            runtime.block_on(one_round(server, &core, size, progress))
-        },
-    )
+    rounds(size.rounds, servers, |server, progress| {
+        runtime.block_on(one_round(server, &core, size, progress))
+    })
 }
 
 /// Starts the server on this core, loads it and ends it.
@@ -82,7 +77,12 @@ async fn one_round(
     let pid = running.pid;
     let readers = size.readers as usize;
     let messages = size.messages as usize;
-    let crowd = Arc::new(Crowd::new(running.addr, readers, WARM_UP + messages));
+    let crowd = Arc::new(Crowd::new(
+        running.addr,
+        readers,
+        WARM_UP + messages,
+        progress.clone(),
+    ));
     let before = server::rss(pid)?;
     let mut tasks = JoinSet::new();
     for number in 1..=readers {
@@ -91,7 +91,7 @@ async fn one_round(
     }
     let work = async {
         tokio::select! {
-            figures = load(&crowd, pid, before, messages, progress) => figures,
+            figures = load(&crowd, pid, before) => figures,
             Some(end) = tasks.join_next() => Err(match end {
                 Ok(Err(error)) => error,
                 Err(error) => error.into(),
@@ -101,27 +101,17 @@ async fn one_round(
     running.during(work).await
 }
 
-async fn load(
-    crowd: &Crowd,
-    pid: u32,
-    before: u64,
-    messages: usize,
-    progress: &ProgressBar,
-) -> Result<Figures> {
-    all_joined(crowd, 1, "connecting", progress).await?;
+async fn load(crowd: &Crowd, pid: u32, before: u64) -> Result<Figures> {
+    let size = crowd.size;
+    let messages = crowd.heard.len() - WARM_UP;
+    all_joined(crowd, 1, "connecting").await?;
     server::settle(&[pid]).await?;
     let idle = server::rss(pid)?;
 
-    let (mut poster, events) = Poster::join(crowd.addr, crowd.size + 1).await?;
-    // It is told who comes and goes: nobody looks, but somebody has to take it.
-    tokio::spawn(events.ignore());
+    let mut poster = Poster::join(crowd.addr, size + 1).await?;
     for number in 0..WARM_UP {
         let (_, heard) = fan_out(crowd, &mut poster, number).await?;
-        ensure!(
-            heard == crowd.size,
-            "{heard} of {} heard a warm-up message",
-            crowd.size
-        );
+        ensure!(heard == size, "{heard} of {size} heard a warm-up message");
     }
     server::settle(&[pid]).await?;
 
@@ -132,7 +122,7 @@ async fn load(
         let (time, by) = fan_out(crowd, &mut poster, number).await?;
         times.push(ms(time));
         heard += by;
-        progress.set_message(format!("fan-out {}/{messages}", times.len()));
+        crowd.progress.set_message(format!("fan-out {}/{messages}", times.len()));
     }
     server::settle(&[pid]).await?;
     let cpu_us = server::cpu_us(&[pid], cpu, heard)?;
@@ -141,10 +131,10 @@ async fn load(
     let repeats = crowd.repeats.load(Relaxed);
     let start = Instant::now();
     crowd.storm();
-    all_joined(crowd, 2, "reconnecting", progress).await?;
+    all_joined(crowd, 2, "reconnecting").await?;
     let storm = start.elapsed();
 
-    let each_kib = |kib: u64| kib.saturating_sub(before) as f64 / crowd.size as f64;
+    let each_kib = |kib: u64| kib.saturating_sub(before) as f64 / size as f64;
     let [p50_ms, p99_ms] = p50_p99(times);
     Ok(Figures {
         cpu_us,
@@ -152,19 +142,14 @@ async fn load(
         used_kib: each_kib(used),
         p50_ms,
         p99_ms,
-        lost: (crowd.size * messages).saturating_sub(heard) as f64,
+        lost: (size * messages).saturating_sub(heard) as f64,
         storm_s: storm.as_secs_f64(),
         repeats: (crowd.repeats.load(Relaxed) - repeats) as f64,
     })
 }
 
 /// Waits until every reader has been told `times` times who it is.
-async fn all_joined(
-    crowd: &Crowd,
-    times: usize,
-    doing: &str,
-    progress: &ProgressBar,
-) -> Result<()> {
+async fn all_joined(crowd: &Crowd, times: usize, doing: &str) -> Result<()> {
     let start = Instant::now();
     let size = crowd.size;
     let mut joined = crowd.joined.subscribe();
@@ -174,7 +159,7 @@ async fn all_joined(
             return Ok(());
         }
         let now = *crowd.joined.borrow() - (times - 1) * size;
-        progress.set_message(format!("{doing} {now}/{size}"));
+        crowd.progress.set_message(format!("{doing} {now}/{size}"));
         if start.elapsed() > CONNECTED {
             let failure = crowd.last_failure.borrow().clone();
             bail!(

@@ -53,19 +53,18 @@ pub fn measure(args: &Args) -> Result<()> {
     for way in Way::value_variants() {
         if args.only.is_empty() || args.only.contains(way) {
             let relay = way.relay().map(|program| program.build()).transpose()?;
-            ways.push((*way, relay));
+            ways.push((way.name(), (*way, relay)));
         }
     }
     let core = leave_a_core()?;
     let runtime = Runtime::new()?;
-    let figures = rounds(
-        args.rounds,
-        &ways,
-        |(way, _)| way.name().into(),
-        |(way, relay), _| {
-            runtime.block_on(round::measure(*way, relay.as_ref(), &core, args))
-        },
-    )?;
-    let ways = ways.iter().map(|(way, _)| *way).zip(figures);
-    publish(None, &table::table(&ways.collect::<Vec<_>>())?, args.save.as_deref())
+    let figures = rounds(args.rounds, &ways, |(way, relay), _| {
+        runtime.block_on(round::measure(*way, relay.as_ref(), &core, args))
+    })?;
+    let ways = ways.iter().map(|(_, (way, _))| *way).zip(figures);
+    publish(
+        "cargo run --release",
+        &table::table(&ways.collect::<Vec<_>>())?,
+        args.save.as_deref(),
+    )
 }

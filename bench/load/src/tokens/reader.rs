@@ -16,9 +16,6 @@ use crate::server::{Home, Program};
 use crate::statistics::{Sequence, ms};
 
 const JSON: &str = "application/json";
-const PEER_RELAY: Program =
-    Program { home: Home::Bench, name: "peer-relay", made_with: "salvo" };
-const LLM: Program = Program { home: Home::Book, name: "llm", made_with: "salvo" };
 
 /// How tokens get from the model server to the reader.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -29,12 +26,13 @@ pub enum Way {
 }
 
 impl Way {
-    pub fn relay(self) -> Option<&'static Program> {
-        match self {
-            Self::Direct => None,
-            Self::PeerRelay => Some(&PEER_RELAY),
-            Self::Llm => Some(&LLM),
-        }
+    pub fn relay(self) -> Option<Program> {
+        let (home, name) = match self {
+            Self::Direct => return None,
+            Self::PeerRelay => (Home::Bench, "peer-relay"),
+            Self::Llm => (Home::Book, "llm"),
+        };
+        Some(Program { home, name, made_with: "salvo" })
     }
 
     pub fn name(self) -> &'static str {

@@ -6,7 +6,6 @@ use anyhow::Result;
 
 use super::reader::Way;
 use super::round::{Figures, Load};
-use crate::server::Program;
 use crate::statistics::{median_of, sums};
 
 const HEAD: &str = "\
@@ -27,7 +26,8 @@ pub fn table(ways: &[(Way, Vec<Figures>)]) -> Result<String> {
     let least = rounds(Way::PeerRelay).map(cpu);
     let mut table = HEAD.to_string();
     for (way, rounds) in ways {
-        let made_with = way.relay().map_or(Ok("–".into()), Program::framework)?;
+        let made_with =
+            way.relay().map_or(Ok("–".into()), |relay| relay.framework())?;
         let [p50, p99] = alone(rounds);
         write!(
             table,

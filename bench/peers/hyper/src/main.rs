@@ -52,26 +52,27 @@ async fn answer(
     room: Arc<Room>,
 ) -> Result<Response<Body>, hyper::http::Error> {
     let path = request.uri().path();
-    let status = match (request.method(), path.strip_prefix("/chat")) {
-        (&Method::GET, Some("")) => {
-            return Response::builder()
-                .header("content-type", "text/event-stream")
-                .header("cache-control", "no-cache")
-                .body(listen(room));
-        }
+    match (request.method(), path.strip_prefix("/chat")) {
+        (&Method::GET, Some("")) => Response::builder()
+            .header("content-type", "text/event-stream")
+            .header("cache-control", "no-cache")
+            .body(listen(room)),
         (&Method::POST, Some(id)) => {
             let from = id.trim_start_matches('/').parse().unwrap_or_default();
-            let body = Limited::new(request.into_body(), MAX_MESSAGE);
-            match body.collect().await {
+            let body =
+                Limited::new(request.into_body(), MAX_MESSAGE).collect().await;
+            let status = match body {
                 Ok(body) => {
                     room.say(from, &String::from_utf8_lossy(&body.to_bytes()))
                 }
                 Err(_) => StatusCode::BAD_REQUEST,
-            }
+            };
+            Response::builder().status(status).body(Empty::new().boxed_unsync())
         }
-        _ => StatusCode::NOT_FOUND,
-    };
-    Response::builder().status(status).body(Empty::new().boxed_unsync())
+        _ => Response::builder()
+            .status(StatusCode::NOT_FOUND)
+            .body(Empty::new().boxed_unsync()),
+    }
 }
 
 fn listen(room: Arc<Room>) -> Body {
