@@ -12,6 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::scan::{Block, Scanner};
 
+/// The bytes of a connection that is read line by line.
+pub type Source<'a> = &'a mut (dyn AsyncBufRead + Send + Unpin);
+
 /// The head of a request or a response.
 #[derive(Debug)]
 pub struct Head {
@@ -22,9 +25,7 @@ pub struct Head {
 
 impl Head {
     /// `None` if the other side has closed the connection before.
-    pub async fn read(
-        stream: &mut (impl AsyncBufRead + Unpin),
-    ) -> Result<Option<Self>> {
+    pub async fn read(stream: Source<'_>) -> Result<Option<Self>> {
         let Some(start) = line(stream).await? else { return Ok(None) };
         let mut head = Self { start, fields: Vec::new() };
         loop {
@@ -44,10 +45,7 @@ impl Head {
     }
 
     /// Reads a body that has a length. A stream of events has none.
-    pub async fn body(
-        &self,
-        stream: &mut (impl AsyncBufRead + Unpin),
-    ) -> Result<Vec<u8>> {
+    pub async fn body(&self, stream: Source<'_>) -> Result<Vec<u8>> {
         let length = self.get("content-length").unwrap_or("0");
         let mut body = vec![0; length.parse().context("content-length")?];
         stream.read_exact(&mut body).await?;
@@ -56,9 +54,7 @@ impl Head {
 }
 
 /// The next piece of a body that is sent in chunks; `None` at its end.
-pub async fn chunk(
-    stream: &mut (impl AsyncBufRead + Unpin),
-) -> Result<Option<Vec<u8>>> {
+pub async fn chunk(stream: Source<'_>) -> Result<Option<Vec<u8>>> {
     let size = line(stream).await?.context("the connection broke off")?;
     let size = usize::from_str_radix(&size, 16)
         .with_context(|| format!("{size:?} is not the size of a chunk"))?;
@@ -74,7 +70,7 @@ pub fn chunked(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<String>> {
+async fn line(stream: Source<'_>) -> Result<Option<String>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);
@@ -92,13 +88,10 @@ fn get(addr: SocketAddr, path: &str, more: &str) -> String {
 }
 
 /// Starts a server on a free port, which answers on each connection like this.
-pub async fn serve<A>(
+pub async fn serve<A: Future<Output = Result<()>> + Send + 'static>(
     name: &'static str,
     answer: impl Fn(BufReader<TcpStream>) -> A + Send + 'static,
-) -> Result<SocketAddr>
-where
-    A: Future<Output = Result<()>> + Send + 'static,
-{
+) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
     tokio::spawn(async move {

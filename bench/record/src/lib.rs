@@ -45,8 +45,7 @@ pub fn publish(command: &str, table: &str, save: Option<&Path>) -> Result<()> {
 }
 
 /// The table below what one has to know to compare it with another one: the day, the
-/// machine, the compiler, and the command as it was typed in `bench/`. `package` is the one
-/// that runs, unless it is the default.
+/// machine, the compiler, and the command as it was typed in `bench/`.
 fn with_circumstances(command: &str, table: &str) -> Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpuinfo

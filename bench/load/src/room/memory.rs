@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::reader::{Poster, connect, listen, message};
 use crate::machine::leave_a_core;
-use crate::server::{self, Program};
+use crate::server;
 
 const MESSAGES: usize = 200_000;
 /// Bytes of each message: a line of a chat. The kernel's buffers take the first twenty
@@ -29,7 +29,8 @@ const HEIGHT: u64 = 200;
 type Sample = (usize, u64);
 
 /// Records the curve of each program, and saves them beside the other tables.
-pub fn record(programs: &[&Program]) -> Result<()> {
+pub fn record() -> Result<()> {
+    let programs = [super::CHAT_NAIVE, super::CHAT];
     let built = programs.iter().map(|program| Ok((program.name, program.build()?)));
     let built = built.collect::<Result<Vec<_>>>()?;
     let core = leave_a_core()?;
@@ -66,7 +67,7 @@ async fn curve(name: &str, addr: SocketAddr, pid: u32) -> Result<Vec<Sample>> {
         let close = received.wait_for(|received| received + behind >= sent);
         let close = timeout(PATIENCE, close).await;
         close.with_context(|| {
-            format!("{sent} sent, some not received after 10 s")
+            format!("message {sent} is not received after 10 s")
         })??;
         if look {
             let rss_kib = server::rss(pid)?;

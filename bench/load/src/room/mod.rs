@@ -23,9 +23,8 @@ const PROGRAMS: [Program; 6] = [
     CHAT,
     CHAT_NAIVE,
 ];
-pub const CHAT: Program =
-    Program { home: Home::Book, name: "chat", made_with: "salvo" };
-pub const CHAT_NAIVE: Program =
+const CHAT: Program = Program { home: Home::Book, name: "chat", made_with: "salvo" };
+const CHAT_NAIVE: Program =
     Program { home: Home::Book, name: "chat_naive", made_with: "salvo" };
 
 #[derive(clap::Args)]

@@ -7,10 +7,9 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use memchr::{memchr, memmem};
 use serde_json::json;
-use tokio::io::AsyncBufRead;
 
 use super::upstream::MARKER;
-use crate::http::{Connection, chunk};
+use crate::http::{Connection, Source, chunk};
 use crate::scan::{Scanner, pair};
 use crate::server::{Home, Program};
 use crate::statistics::{Sequence, ms};
@@ -75,7 +74,7 @@ pub async fn read(
 
 /// Reads until the response ends, which it may do only after the answer has.
 async fn listen(
-    stream: &mut (impl AsyncBufRead + Unpin),
+    stream: Source<'_>,
     tokens: usize,
     origin: Instant,
 ) -> Result<Heard> {
