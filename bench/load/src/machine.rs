@@ -48,9 +48,7 @@ pub fn leave_a_core() -> Result<String> {
     let (first, others) =
         cpus.split_first().context("this thread may use no CPU")?;
     if others.is_empty() {
-        eprintln!(
-            "warning: one core, shared by server and readers: mind the CPU only"
-        );
+        eprintln!("warning: one core for server and readers: mind the CPU only");
     } else {
         stay_on(others)?;
     }

@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use redis::{Client, Connection, RedisResult, Value, cmd};
+use redis::{Client, Connection, RedisResult, cmd};
 use tokio::time::sleep;
 
 use super::client::data;
@@ -15,7 +15,7 @@ use super::floor::timed;
 use crate::server::Running;
 
 /// How many entries the feed asks for at a time.
-const PAGE: &str = "256";
+const PAGE: usize = 256;
 /// How many entries a stream has at most, as the feed says it by default.
 const KEEP: &str = "1000000";
 
@@ -82,31 +82,34 @@ impl Redis {
         timed(entries, pause, || Ok(add.exec(&mut connection)?))
     }
 
-    /// Reads entries from the start of the feed, in pages. Returns how many in a second.
-    pub fn read(&self, entries: usize) -> Result<f64> {
-        let mut connection = self.connect()?;
-        let start = Instant::now();
-        let mut from = "-".to_string();
-        let mut read = 0;
-        while read < entries {
-            let mut range = cmd("XRANGE");
-            range.arg(&["{feed}:events", &from, "+", "COUNT", PAGE]);
-            let page: Vec<(String, Value)> = range.query(&mut connection)?;
-            let last = page.last();
-            let (id, _) = last.context("some entries are not there")?;
-            from = format!("({id}");
-            read += page.len();
-        }
-        Ok(read as f64 / start.elapsed().as_secs_f64())
+    /// Adds entries by so many connections. Returns how many in a second.
+    pub fn write(&self, entries: usize, connections: usize) -> Result<f64> {
+        let data = data(0, Duration::from_secs(1));
+        let add = [
+            "XADD", "floor", "MAXLEN", "~", KEEP, "*", "type", "note", "data", &data,
+        ];
+        self.benchmark(entries, connections, &add)
     }
 
-    /// Adds entries by 64 connections. Returns how many in a second.
-    pub fn benchmark(&self, entries: usize) -> Result<f64> {
+    /// Reads as many entries as the feed has, in pages, by one connection: the first page
+    /// each time. Returns how many in a second.
+    pub fn read(&self, entries: usize) -> Result<f64> {
+        let page = PAGE.to_string();
+        let range = ["XRANGE", "{feed}:events", "-", "+", "COUNT", &page];
+        Ok(self.benchmark(entries.div_ceil(PAGE), 1, &range)? * PAGE as f64)
+    }
+
+    /// Asks this so often. Returns how often in a second.
+    fn benchmark(
+        &self,
+        times: usize,
+        connections: usize,
+        command: &[&str],
+    ) -> Result<f64> {
         let output = Command::new("redis-benchmark")
-            .args(["-p", &self.0.port().to_string(), "-c", "64", "--csv"])
-            .args(["-n", &entries.to_string()])
-            .args(["XADD", "floor", "MAXLEN", "~", KEEP, "*", "type", "note"])
-            .args(["data", &data(0, Duration::from_secs(1))])
+            .args(["-p", &self.0.port().to_string(), "--csv"])
+            .args(["-n", &times.to_string(), "-c", &connections.to_string()])
+            .args(command)
             .output()
             .context("cannot run redis-benchmark (in Debian's redis-tools)")?;
         let output = String::from_utf8(output.stdout)?;

@@ -66,9 +66,8 @@ async fn curve(name: &str, addr: SocketAddr, pid: u32) -> Result<Vec<Sample>> {
         let behind = if look { 0 } else { AHEAD };
         let close = received.wait_for(|received| received + behind >= sent);
         let close = timeout(PATIENCE, close).await;
-        close.with_context(|| {
-            format!("message {sent} is not received after 10 s")
-        })??;
+        close
+            .with_context(|| format!("message {sent} has not come after 10 s"))??;
         if look {
             let rss_kib = server::rss(pid)?;
             curve.push((sent, rss_kib));
