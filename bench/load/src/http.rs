@@ -8,46 +8,44 @@ use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy,
     sink,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::scan::{Block, Scanner};
+
+/// The bytes of a connection that is read line by line.
+pub type Source<'a> = &'a mut (dyn AsyncBufRead + Send + Unpin);
 
 /// The head of a request or a response.
 #[derive(Debug)]
 pub struct Head {
     /// The request line, or the status line.
     pub start: String,
-    fields: Vec<(String, String)>,
+    fields: Vec<String>,
 }
 
 impl Head {
     /// `None` if the other side has closed the connection before.
-    pub async fn read(
-        stream: &mut (impl AsyncBufRead + Unpin),
-    ) -> Result<Option<Self>> {
+    pub async fn read(stream: Source<'_>) -> Result<Option<Self>> {
         let Some(start) = line(stream).await? else { return Ok(None) };
         let mut head = Self { start, fields: Vec::new() };
         loop {
-            let line = line(stream).await?.context("a head without an end")?;
-            match line.split_once(':') {
-                Some((name, value)) => {
-                    head.fields.push((name.to_string(), value.trim().to_string()));
-                }
-                None => return Ok(Some(head)),
+            let field = line(stream).await?.context("a head without an end")?;
+            if field.is_empty() {
+                return Ok(Some(head));
             }
+            head.fields.push(field);
         }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        let field = self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
-        field.map(|(_, value)| value.as_str())
+        let mut fields =
+            self.fields.iter().filter_map(|field| field.split_once(':'));
+        let field = fields.find(|(n, _)| n.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.trim())
     }
 
     /// Reads a body that has a length. A stream of events has none.
-    pub async fn body(
-        &self,
-        stream: &mut (impl AsyncBufRead + Unpin),
-    ) -> Result<Vec<u8>> {
+    pub async fn body(&self, stream: Source<'_>) -> Result<Vec<u8>> {
         let length = self.get("content-length").unwrap_or("0");
         let mut body = vec![0; length.parse().context("content-length")?];
         stream.read_exact(&mut body).await?;
@@ -56,9 +54,7 @@ impl Head {
 }
 
 /// The next piece of a body that is sent in chunks; `None` at its end.
-pub async fn chunk(
-    stream: &mut (impl AsyncBufRead + Unpin),
-) -> Result<Option<Vec<u8>>> {
+pub async fn chunk(stream: Source<'_>) -> Result<Option<Vec<u8>>> {
     let size = line(stream).await?.context("the connection broke off")?;
     let size = usize::from_str_radix(&size, 16)
         .with_context(|| format!("{size:?} is not the size of a chunk"))?;
@@ -74,7 +70,7 @@ pub fn chunked(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<String>> {
+async fn line(stream: Source<'_>) -> Result<Option<String>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);
@@ -85,22 +81,35 @@ async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<String>
 }
 
 /// A request for a stream. `more` are further lines of its head.
-pub fn get(addr: SocketAddr, path: &str, more: &str) -> String {
+fn get(addr: SocketAddr, path: &str, more: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nhost: {addr}\r\naccept: text/event-stream\r\n{more}\r\n"
     )
 }
 
-pub fn post(addr: SocketAddr, path: &str, kind: &str, body: &str) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: {kind}\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
+/// Starts a server on a free port, which answers on each connection like this.
+pub async fn serve<A: Future<Output = Result<()>> + Send + 'static>(
+    name: &'static str,
+    answer: impl Fn(BufReader<TcpStream>) -> A + Send + 'static,
+) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = answer(BufReader::new(stream));
+            tokio::spawn(async move {
+                if let Err(error) = answer.await {
+                    eprintln!("{name}, on one connection: {error:#}");
+                }
+            });
+        }
+    });
+    Ok(addr)
 }
 
 /// A connection that is kept for several requests.
 pub struct Connection {
+    addr: SocketAddr,
     pub stream: BufReader<TcpStream>,
 }
 
@@ -108,27 +117,43 @@ impl Connection {
     pub async fn open(addr: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { addr, stream: BufReader::new(stream) })
     }
 
-    /// The head of the response. A status that does not begin like this is an error, which
-    /// says what the server answered.
-    pub async fn ask(&mut self, request: &str, status: &str) -> Result<Head> {
+    /// Asks for a stream, of which the caller reads the body.
+    pub async fn get(&mut self, path: &str) -> Result<Head> {
+        self.ask(&get(self.addr, path, ""), "200").await
+    }
+
+    pub async fn post(
+        &mut self,
+        path: &str,
+        kind: &str,
+        body: &str,
+        status: &str,
+    ) -> Result<Head> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.addr,
+            body.len()
+        );
+        self.ask(&request, status).await
+    }
+
+    /// The head of the response; a body that has a length is read, so that the next request
+    /// may follow. A status that does not begin like this is an error, which says what the
+    /// server answered.
+    async fn ask(&mut self, request: &str, status: &str) -> Result<Head> {
         self.stream.write_all(request.as_bytes()).await?;
         let head = Head::read(&mut self.stream).await?.context("no response")?;
+        let body = head.body(&mut self.stream).await;
+        let body = body.with_context(|| format!("in the body of {}", head.start))?;
         let code = head.start.split(' ').nth(1).unwrap_or_default();
         if !code.starts_with(status) {
-            let body = head.body(&mut self.stream).await.unwrap_or_default();
             let asked = request.lines().next().unwrap_or_default();
             bail!("{asked}: {}: {}", head.start, String::from_utf8_lossy(&body));
         }
-        Ok(head)
-    }
-
-    /// As `ask`, and reads the body to its end, so that the next request may follow.
-    pub async fn ask_whole(&mut self, request: &str, status: &str) -> Result<Head> {
-        let head = self.ask(request, status).await?;
-        head.body(&mut self.stream).await?;
         Ok(head)
     }
 }

@@ -1,6 +1,6 @@
 //! The CPUs and open files that this process and its servers may use.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -45,19 +45,14 @@ pub fn cpus() -> Result<(String, usize)> {
 /// returns as taskset names it.
 pub fn leave_a_core() -> Result<String> {
     let cpus = allowed()?;
-    match &cpus[..] {
-        [only] => {
-            eprintln!(
-                "warning: one core, shared by server and readers: mind the CPU only"
-            );
-            Ok(only.to_string())
-        }
-        [first, others @ ..] => {
-            stay_on(others)?;
-            Ok(first.to_string())
-        }
-        [] => bail!("this thread may use no CPU"),
+    let (first, others) =
+        cpus.split_first().context("this thread may use no CPU")?;
+    if others.is_empty() {
+        eprintln!("warning: one core for server and readers: mind the CPU only");
+    } else {
+        stay_on(others)?;
     }
+    Ok(first.to_string())
 }
 
 /// Does this with two CPUs for all threads and servers that it starts.

@@ -60,9 +60,7 @@ fn main() -> Result<()> {
     match cli.command {
         None => room::measure(&cli.room),
         Some(Command::Ab(args)) => room::ab::measure(&args),
-        Some(Command::Memory) => {
-            room::memory::record(&[&room::CHAT_NAIVE, &room::CHAT])
-        }
+        Some(Command::Memory) => room::memory::record(),
         Some(Command::Ratios { file }) => {
             let table = std::fs::read_to_string(&file)
                 .with_context(|| format!("cannot read {}", file.display()))?;

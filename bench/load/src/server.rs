@@ -1,6 +1,6 @@
 //! The servers: how they are built, started, and what the kernel says about them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use procfs::ProcError;
+use procfs::process::Process;
 use tokio::io::{AsyncBufReadExt, BufReader, copy, sink};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::{sleep, timeout};
@@ -15,29 +17,21 @@ use tokio::time::{sleep, timeout};
 /// A program that is measured.
 #[derive(Debug)]
 pub struct Program {
+    pub home: Home,
     pub name: &'static str,
     /// The crate whose version the table shows.
-    made_with: &'static str,
-    home: Home,
+    pub made_with: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Home {
+pub enum Home {
+    /// It is a package of this workspace.
     Bench,
+    /// It is an example of the book.
     Book,
 }
 
 impl Program {
-    /// A package of this workspace.
-    pub const fn bench(name: &'static str, made_with: &'static str) -> Self {
-        Self { name, made_with, home: Home::Bench }
-    }
-
-    /// An example of the book.
-    pub const fn book(name: &'static str, made_with: &'static str) -> Self {
-        Self { name, made_with, home: Home::Book }
-    }
-
     fn workspace(&self) -> PathBuf {
         match self.home {
             Home::Bench => record::root().join("bench"),
@@ -173,72 +167,48 @@ impl Running {
     }
 }
 
-/// Time on a CPU so far, over all threads of the process.
-fn cpu(pid: u32) -> Result<Duration> {
+/// Time on a CPU so far, over all threads of these processes.
+pub fn cpu(pids: &[u32]) -> Result<Duration> {
     let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        match fs::read_to_string(task?.path().join("schedstat")) {
-            Ok(line) => sum += on_cpu(&line).context("strange schedstat")?,
-            // A thread that ended since: a blocking one, with nothing to do for long.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+    for pid in pids {
+        for task in Process::new(*pid as i32)?.tasks()? {
+            match task.and_then(|task| task.schedstat()) {
+                Ok(times) => sum += times.sum_exec_runtime,
+                // A thread that ended since: a blocking one, with nothing to do for long.
+                Err(ProcError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Ok(Duration::from_nanos(sum))
 }
 
-/// Time on a CPU from one moment on, over all threads of these processes.
-pub struct CpuTime {
-    pids: Vec<u32>,
-    before: Duration,
-}
-
-impl CpuTime {
-    pub fn of(pids: &[u32]) -> Result<Self> {
-        Ok(Self { pids: pids.to_vec(), before: sum(pids)? })
-    }
-
-    pub fn since(&self) -> Result<Duration> {
-        let time = sum(&self.pids)?.checked_sub(self.before);
-        time.context("a thread ended, and its CPU time is gone")
-    }
-}
-
-fn sum(pids: &[u32]) -> Result<Duration> {
-    pids.iter().map(|pid| cpu(*pid)).sum()
-}
-
-/// The first of three fields is the time on a CPU in ns (sched-stats.rst in the kernel's
-/// documentation).
-fn on_cpu(schedstat: &str) -> Option<u64> {
-    schedstat.split_whitespace().next()?.parse().ok()
+/// In µs, what each of so many things took of a CPU since `before`.
+pub fn cpu_us(pids: &[u32], before: Duration, things: usize) -> Result<f64> {
+    let time = cpu(pids)?.checked_sub(before);
+    let time = time.context("a thread ended, and its CPU time is gone")?;
+    Ok(time.as_secs_f64() * 1e6 / things as f64)
 }
 
 /// Resident memory in KiB.
 pub fn rss(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    resident(&status).context("no VmRSS in /proc/PID/status")
+    Process::new(pid as i32)?.status()?.vmrss.context("no VmRSS in /proc/PID/status")
 }
 
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
-/// Waits until the server has nothing to do (at most 1 % of its core), so that what it
+/// Waits until these servers have nothing to do (at most 1 % of a core), so that what they
 /// still had to do is not counted for what follows.
-pub async fn settle(pid: u32) -> Result<()> {
+pub async fn settle(pids: &[u32]) -> Result<()> {
     const STEP: Duration = Duration::from_millis(100);
-    let mut before = cpu(pid)?;
+    let mut before = cpu(pids)?;
     for _ in 0..100 {
         sleep(STEP).await;
-        let now = cpu(pid)?;
+        let now = cpu(pids)?;
         if now.saturating_sub(before) < STEP / 100 {
             return Ok(());
         }
         before = now;
     }
-    bail!("the server is still busy 10 s after the last request")
+    bail!("a server is still busy 10 s after the last request")
 }
 
 #[cfg(test)]
@@ -246,21 +216,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedstat_starts_with_the_time_on_a_cpu() {
-        assert_eq!(on_cpu("1234567890123 42 7\n"), Some(1_234_567_890_123));
-        assert_eq!(on_cpu(""), None);
-    }
-
-    #[test]
-    fn resident_memory_is_found_among_its_neighbours() {
-        let status = "Name:\tVmRSS:\nVmHWM:\t    9000 kB\nVmRSS:\t    3316 kB\nRssAnon:\t1 kB\n";
-        assert_eq!(resident(status), Some(3316));
-    }
-
-    #[test]
     fn this_process_has_used_some_cpu_and_memory() {
         let pid = std::process::id();
-        assert!(cpu(pid).unwrap() > Duration::ZERO);
+        assert!(cpu(&[pid]).unwrap() > Duration::ZERO);
         assert!(rss(pid).unwrap() > 100);
     }
 }

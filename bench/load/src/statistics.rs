@@ -1,6 +1,5 @@
 //! The counting and summing up that all experiments do in the same way.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,12 +24,13 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 
 /// The 50th and the 99th percentile.
 pub fn p50_p99(mut values: Vec<f64>) -> [f64; 2] {
-    values.sort_by(f64::total_cmp);
+    values.sort_unstable_by(f64::total_cmp);
     [50, 99].map(|percent| percentile(&values, percent))
 }
 
 /// Which of the numbered things that were sent one reader has heard. `P` is where a thing
 /// stands in the order in which readers have to hear them.
+#[derive(Default)]
 pub struct Sequence<P> {
     heard: Vec<bool>,
     last: Option<P>,
@@ -38,12 +38,14 @@ pub struct Sequence<P> {
     pub repeated: usize,
     /// Heard for the first time, but after a later one.
     pub out_of_order: usize,
+    /// How long what was heard took, in ms. The reader adds what it measures.
+    pub times: Vec<f64>,
 }
 
-impl<P: Copy + Ord> Sequence<P> {
+impl<P: Copy + Default + Ord> Sequence<P> {
     pub fn new(sent: usize) -> Self {
-        let heard = vec![false; sent];
-        Self { heard, last: None, distinct: 0, repeated: 0, out_of_order: 0 }
+        let times = Vec::with_capacity(sent);
+        Self { heard: vec![false; sent], times, ..Self::default() }
     }
 
     pub fn hear(&mut self, number: usize, place: P) -> Result<()> {
@@ -66,49 +68,24 @@ impl<P: Copy + Ord> Sequence<P> {
     }
 }
 
-/// Times by steps of 10 µs, for those that are too many to keep.
-pub struct Histogram {
-    counts: Vec<AtomicU64>,
-    max_ns: AtomicU64,
+/// Deliveries to all readers, and how many are lost, repeated, and out of order.
+pub type Counts = [usize; 4];
+
+pub fn counts<P: Copy + Default + Ord>(heard: &[Sequence<P>]) -> Counts {
+    let counts: [fn(&Sequence<P>) -> usize; 4] = [
+        |sequence| sequence.distinct + sequence.repeated,
+        Sequence::lost,
+        |sequence| sequence.repeated,
+        |sequence| sequence.out_of_order,
+    ];
+    counts.map(|count| heard.iter().map(count).sum())
 }
 
-impl Histogram {
-    const STEP: Duration = Duration::from_micros(10);
-    /// Longer ones count as this long in a percentile.
-    const TOP: Duration = Duration::from_secs(10);
-
-    pub fn new() -> Self {
-        let steps = Self::TOP.div_duration_f64(Self::STEP) as usize;
-        let counts = (0..=steps).map(|_| AtomicU64::new(0)).collect();
-        Self { counts, max_ns: AtomicU64::new(0) }
-    }
-
-    pub fn add(&self, time: Duration) {
-        let step = (time.as_nanos() / Self::STEP.as_nanos()) as usize;
-        self.counts[step.min(self.counts.len() - 1)].fetch_add(1, Relaxed);
-        // Most times change nothing: then no CPU takes this from another one.
-        let ns = time.as_nanos() as u64;
-        if ns > self.max_ns.load(Relaxed) {
-            self.max_ns.fetch_max(ns, Relaxed);
-        }
-    }
-
-    /// The end of the step that has it.
-    pub fn percentile_ms(&self, percent: u64) -> f64 {
-        let all: u64 = self.counts.iter().map(|count| count.load(Relaxed)).sum();
-        let rank = (all * percent).div_ceil(100);
-        let mut seen = 0;
-        let step = self.counts.iter().position(|count| {
-            seen += count.load(Relaxed);
-            seen >= rank
-        });
-        let end = Self::STEP * (step.unwrap_or(0) as u32 + 1);
-        end.as_micros() as f64 / 1e3
-    }
-
-    pub fn max_ms(&self) -> f64 {
-        self.max_ns.load(Relaxed) as f64 / 1e6
-    }
+/// The four cells of a table: sums over the rounds, so that not one that is lost is hidden.
+pub fn sums(rounds: impl Iterator<Item = Counts>) -> String {
+    let sum = rounds
+        .fold([0; 4], |sum, of| [0, 1, 2, 3].map(|at: usize| sum[at] + of[at]));
+    sum.map(|count| count.to_string()).join(" | ")
 }
 
 #[cfg(test)]
@@ -157,17 +134,5 @@ mod tests {
         assert_eq!(check(&order), (0, 0, 2));
         let mut sequence = Sequence::new(4);
         assert!(sequence.hear(4, 4).is_err(), "that was never sent");
-    }
-
-    #[test]
-    fn a_histogram_has_percentiles_to_ten_microseconds_and_the_exact_maximum() {
-        let times = Histogram::new();
-        for ms in 1..=100 {
-            times.add(Duration::from_millis(ms));
-        }
-        assert_eq!(times.percentile_ms(50), 50.01);
-        assert_eq!(times.percentile_ms(99), 99.01);
-        times.add(Duration::from_secs(11));
-        assert_eq!(times.max_ms(), 11_000.0);
     }
 }

@@ -11,11 +11,13 @@ struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// Runs the tool, and returns its tables. One at a time: each has the machine to itself.
-fn load(args: &[&str]) -> Vec<Table> {
+/// Runs the tool with these words, and returns its tables. One at a time: each has the
+/// machine to itself.
+fn load(args: &str) -> Vec<Table> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let load = Command::new(env!("CARGO_BIN_EXE_load")).args(args).output().unwrap();
+    let mut load = Command::new(env!("CARGO_BIN_EXE_load"));
+    let load = load.args(args.split_whitespace()).output().unwrap();
     let stderr = String::from_utf8_lossy(&load.stderr);
     assert!(load.status.success(), "{stderr}");
     let text = String::from_utf8(load.stdout).unwrap();
@@ -42,12 +44,12 @@ impl Table {
     }
 }
 
-const ROOM: [&str; 6] = ["--readers", "50", "--messages", "5", "--rounds", "1"];
+const ROOM: &str = "--readers 50 --messages 5";
 
 #[test]
 #[ignore = "builds a server"]
 fn a_quick_run_against_the_floor_prints_a_sane_table() {
-    let tables = load(&[&ROOM[..], &["--only", "floor"]].concat());
+    let tables = load(&format!("{ROOM} --rounds 1 --only floor"));
     let [table] = &tables[..] else { panic!("{tables:?}") };
     assert_eq!(table.rows.len(), 1);
     assert_eq!(table.cell(0, "server"), "floor");
@@ -64,11 +66,11 @@ fn a_quick_run_against_the_floor_prints_a_sane_table() {
 #[test]
 #[ignore = "builds a server"]
 fn a_program_that_is_compared_with_itself_has_its_rounds_and_a_spread_around_one() {
-    load(&[&ROOM[..], &["--only", "floor"]].concat());
+    load(&format!("{ROOM} --rounds 1 --only floor"));
     let folder = if cfg!(debug_assertions) { "debug" } else { "release" };
     let floor = format!("{}/../target/{folder}/floor", env!("CARGO_MANIFEST_DIR"));
-    let rounds = ["ab", "--before", &floor, "--after", &floor, "--rounds", "2"];
-    let tables = load(&[&rounds[..], &ROOM[..4]].concat());
+    let tables =
+        load(&format!("ab --before {floor} --after {floor} {ROOM} --rounds 2"));
     let [table] = &tables[..] else { panic!("{tables:?}") };
     assert_eq!(table.rows.len(), 3 * 4);
     let names = table.rows[..4].iter().map(|row| row[1].as_str());
@@ -87,8 +89,9 @@ fn a_program_that_is_compared_with_itself_has_its_rounds_and_a_spread_around_one
 #[test]
 #[ignore = "builds a server"]
 fn a_quick_run_through_the_relay_loses_nothing() {
-    let quick = ["tokens", "--answers", "20", "--tokens", "50", "--rounds", "1"];
-    let tables = load(&[&quick[..], &["--only", "direct,peer-relay"]].concat());
+    let quick =
+        "tokens --answers 20 --tokens 50 --rounds 1 --only direct,peer-relay";
+    let tables = load(quick);
     let [table] = &tables[..] else { panic!("{tables:?}") };
     assert_eq!(table.rows.len(), 2);
     let [direct, relay] = [0, 1];
@@ -109,24 +112,13 @@ fn a_quick_run_through_the_relay_loses_nothing() {
     }
 }
 
-const FEED: [&str; 11] = [
-    "feed",
-    "--rounds",
-    "1",
-    "--posts",
-    "20",
-    "--events",
-    "2000",
-    "--readers",
-    "20",
-    "--seconds",
-    "1",
-];
+const FEED: &str =
+    "feed --rounds 1 --posts 20 --events 2000 --readers 20 --seconds 1 --only";
 
 #[test]
 #[ignore = "builds a server"]
 fn a_quick_run_of_the_embedded_store_prints_sane_tables() {
-    let tables = load(&[&FEED[..], &["--only", "embedded"]].concat());
+    let tables = load(&format!("{FEED} embedded"));
     let [_, latency, throughput] = &tables[..] else { panic!("{tables:?}") };
     for column in ["POST → 201 p50", "POST → reader p50", "floor p50"] {
         let time = latency.number(0, column);
@@ -142,8 +134,7 @@ fn a_quick_run_of_the_embedded_store_prints_sane_tables() {
 #[test]
 #[ignore = "needs redis-server"]
 fn a_quick_run_over_two_servers_loses_nothing() {
-    let tables =
-        load(&[&FEED[..], &["--only", "redis-everysec,fan-out-2-cpus"]].concat());
+    let tables = load(&format!("{FEED} redis-everysec,fan-out-2-cpus"));
     let [_, _, throughput, fan_out] = &tables[..] else { panic!("{tables:?}") };
     assert!(throughput.number(0, "XRANGE") > 10.0, "{throughput:?}");
     // One second, and one to warm up.

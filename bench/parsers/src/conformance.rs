@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::cases::{Case, cases};
 use crate::root;
 use crate::subjects::{End, SUBJECTS, Subject};
-use crate::worker::{Said, Worker};
+use crate::worker::Worker;
 
 /// How long a parser may take for one stream in one way of cutting it. The longest has
 /// 120,000 bytes, which is some milliseconds' work.
@@ -52,13 +53,12 @@ fn ways(bytes: &[u8], quick: bool) -> Vec<(String, Vec<Bytes>)> {
     ways
 }
 
+/// A fault in a word or two, and what came of it.
+type Fault = (&'static str, String);
+
 /// The faults that a case shows in a parser; none is the aim.
-fn faults(
-    subject: &Subject,
-    case: &Case,
-    quick: bool,
-) -> Vec<(&'static str, String)> {
-    let mut faults: Vec<(&'static str, String)> = Vec::new();
+fn faults(subject: &Subject, case: &Case, quick: bool) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
     for (way, chunks) in ways(&case.bytes, quick) {
         let start = Instant::now();
         let run = || {
@@ -67,12 +67,10 @@ fn faults(
                 events
                     .push(json!({ "type": kind, "data": data, "lastEventId": id }));
             });
-            (events, end)
+            differences(case, events, end)
         };
-        let mut found = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok((events, end)) => differences(case, &events, &end),
-            Err(_) => vec![("panics", String::new())],
-        };
+        let mut found = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| vec![("panics", String::new())]);
         if start.elapsed() > DEADLINE {
             found.push(("too slow", format!("{:?}", start.elapsed())));
         }
@@ -89,16 +87,12 @@ fn faults(
 /// Faults of a parser whose events are right.
 const BESIDES: [&str; 2] = ["wrong last ID", "wrong retry"];
 
-fn differences(
-    case: &Case,
-    events: &[Value],
-    end: &End,
-) -> Vec<(&'static str, String)> {
+fn differences(case: &Case, events: Vec<Value>, end: Result<End>) -> Vec<Fault> {
+    let end = match end {
+        Ok(end) => end,
+        Err(error) => return vec![("stops with an error", error.to_string())],
+    };
     let mut faults = Vec::new();
-    if let Some(error) = &end.error {
-        faults.push(("stops with an error", error.clone()));
-        return faults;
-    }
     if events != case.events {
         let mut text = Value::from(events).to_string();
         text.truncate(text.floor_char_boundary(200));
@@ -115,8 +109,7 @@ fn differences(
 
 /// In a process of its own: the faults of each case, a line each.
 pub fn work(subject: &str, first: usize, quick: bool) -> Result<()> {
-    let subject = SUBJECTS.iter().find(|other| other.name == subject);
-    let subject = subject.context("no such parser")?;
+    let subject = Subject::named(subject)?;
     for case in cases().iter().skip(first) {
         println!("{}", serde_json::to_string(&faults(subject, case, quick))?);
     }
@@ -136,20 +129,17 @@ fn results(
     while results.len() < cases.len() {
         let first = results.len().to_string();
         let worker = Worker::start(&["conformance", subject.name, &first, &quick])?;
-        loop {
-            match worker.next(deadline) {
-                Said::Line(line) => results.push(serde_json::from_str(&line)?),
-                Said::Nothing => {
-                    let detail = format!("no answer in {deadline:?}");
-                    results.push(vec![("hangs".into(), detail)]);
-                    break;
+        while results.len() < cases.len() {
+            let fault = match worker.lines.recv_timeout(deadline) {
+                Ok(line) => {
+                    results.push(serde_json::from_str(&line)?);
+                    continue;
                 }
-                Said::End if results.len() == cases.len() => break,
-                Said::End => {
-                    results.push(vec![("ends the process".into(), String::new())]);
-                    break;
-                }
-            }
+                Err(RecvTimeoutError::Timeout) => "hangs",
+                Err(RecvTimeoutError::Disconnected) => "ends the process",
+            };
+            results.push(vec![(fault.to_string(), format!("within {deadline:?}"))]);
+            break;
         }
     }
     Ok(results)
@@ -198,10 +188,8 @@ pub fn table(verbose: bool, quick: bool) -> Result<String> {
         let events = events.count();
         let mut wrong: BTreeMap<usize, BTreeMap<String, usize>> = BTreeMap::new();
         for ((case, faults), rule) in cases.iter().zip(&results).zip(&rules) {
-            let rule = RULES.iter().position(|(name, _)| name == rule);
-            let rule = rule.with_context(|| format!("rule of {}", case.name))?;
             if let Some((what, _)) = faults.first() {
-                let kinds = wrong.entry(rule).or_default();
+                let kinds = wrong.entry(*rule).or_default();
                 *kinds.entry(what.clone()).or_default() += 1;
             }
             if verbose {
@@ -233,14 +221,18 @@ however the stream is cut: whole, in two pieces at each byte (at 200 of a long s
 byte by byte. Of several faults in a case the table counts the first. Most crates tell `retry` with an event and nowhere \
 else, so one that comes without data is lost: hence the second column, which is about types, \
 data and IDs alone. sse-stream hands out raw blocks, and what its documentation leaves to the caller is done here. \
-eventsource-client is fed without a network, reqwest-eventsource by a local server.
+eventsource-client is fed without a network. reqwest-eventsource has eventsource-stream's parser, and its version 0.6.0 \
+had the same row.
 ";
 
-/// Returns the rule of each case.
-fn rules() -> Result<Vec<String>> {
+/// Returns the rule of each case: its place in `RULES`.
+fn rules() -> Result<Vec<usize>> {
     let table = fs::read_to_string(root().join("tests/cases.toml"))?;
     let table: toml::Table = table.parse()?;
     let cases = table["case"].as_array().context("a list of cases")?;
-    let rule = |case: &toml::Value| Some(case.get("rule")?.as_str()?.to_string());
+    let rule = |case: &toml::Value| {
+        let rule = case.get("rule")?.as_str()?;
+        RULES.iter().position(|(name, _)| *name == rule)
+    };
     cases.iter().map(|case| rule(case).context("a case has a rule")).collect()
 }

@@ -15,12 +15,13 @@ mod speed;
 mod subjects;
 mod worker;
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use record::{root, with_circumstances};
+use anyhow::Result;
+use clap::{ArgAction, Parser, Subcommand};
+// The table of cases finds the repository by it, as in its own crate.
+use record as binaries;
+use record::{publish, root};
 
 /// Compare Rust's parsers of Server-Sent Events
 ///
@@ -30,8 +31,8 @@ use record::{root, with_circumstances};
 #[derive(Parser)]
 struct Cli {
     /// One of the two tables
-    #[arg(long)]
-    only: Option<Which>,
+    #[arg(long, value_parser = ["conformance", "speed"])]
+    only: Option<String>,
     /// Say of each case that fails what came of it
     #[arg(long)]
     verbose: bool,
@@ -43,12 +44,6 @@ struct Cli {
     save: Option<PathBuf>,
     #[command(subcommand)]
     work: Option<Work>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Which {
-    Conformance,
-    Speed,
 }
 
 /// The work of a process of its own, so that it can be ended.
@@ -65,6 +60,8 @@ enum Work {
     Speed { subject: String, load: String },
 }
 
+const COMMAND: &str = "cargo run --release -p parsers";
+
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match &cli.work {
@@ -74,24 +71,14 @@ fn main() -> Result<()> {
         Some(Work::Speed { subject, load }) => return speed::work(subject, load),
         None => {}
     }
-    if cli.only != Some(Which::Speed) {
+    let file = |name| cli.save.as_ref().map(|folder| folder.join(name));
+    if cli.only.as_deref() != Some("speed") {
         let table = conformance::table(cli.verbose, cli.quick)?;
-        publish(&cli, "conformance.md", &table)?;
+        publish(COMMAND, &table, file("conformance.md").as_deref())?;
+        println!();
     }
-    if cli.only != Some(Which::Conformance) {
-        publish(&cli, "parsing.md", &speed::table()?)?;
-    }
-    Ok(())
-}
-
-/// Prints the table with what it was measured with, and writes it where --save says.
-fn publish(cli: &Cli, file: &str, table: &str) -> Result<()> {
-    let table = with_circumstances(Some("parsers"), table)?;
-    println!("{table}");
-    if let Some(folder) = &cli.save {
-        let file = folder.join(file);
-        fs::write(&file, &table)
-            .with_context(|| format!("cannot write {}", file.display()))?;
+    if cli.only.as_deref() != Some("conformance") {
+        publish(COMMAND, &speed::table()?, file("parsing.md").as_deref())?;
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! How fast each parser is.
 
 use std::fmt::Write as _;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use record::median;
 
-use crate::subjects::SUBJECTS;
-use crate::worker::{Said, Worker};
+use crate::subjects::{SUBJECTS, Subject};
+use crate::worker::Worker;
 
 const RUNS: usize = 5;
 /// How long one run may take.
@@ -16,12 +17,21 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Streams to be parsed.
 struct Load {
-    name: &'static str,
     what: &'static str,
     chunks: fn() -> Vec<Bytes>,
     /// Its events, and the bytes of their data.
     events: usize,
     data: usize,
+}
+
+impl Load {
+    /// As the table shows it: of small events each, of a large one the bytes.
+    fn speed(&self, seconds: f64) -> String {
+        match self.events {
+            1 => format!("{:.0} MB/s", self.data as f64 / 1e6 / seconds),
+            events => format!("{:.0} ns an event", seconds * 1e9 / events as f64),
+        }
+    }
 }
 
 const TOKENS: usize = 100_000;
@@ -31,14 +41,12 @@ const TOKEN: &str = r#"data: {"text":" token"}"#;
 
 const LOADS: [Load; 3] = [
     Load {
-        name: "tokens",
         what: "100,000 events of a token each, a chunk each",
         chunks: || vec![Bytes::from(format!("{TOKEN}\n\n")); TOKENS],
         events: TOKENS,
         data: TOKENS * (TOKEN.len() - 6),
     },
     Load {
-        name: "line",
         what: "one line of 8 MB in chunks of 8 KB",
         chunks: || {
             let line = Bytes::from(format!("data: {}\n\n", "x".repeat(LINE)));
@@ -50,7 +58,6 @@ const LOADS: [Load; 3] = [
         data: LINE,
     },
     Load {
-        name: "batch",
         what: "26,000 events in one chunk",
         chunks: || vec![Bytes::from(format!("{TOKEN}\n\n").repeat(BATCH))],
         events: BATCH,
@@ -60,9 +67,8 @@ const LOADS: [Load; 3] = [
 
 /// In a process of its own: the nanoseconds of each run, a line each.
 pub fn work(subject: &str, load: &str) -> Result<()> {
-    let subject = SUBJECTS.iter().find(|other| other.name == subject);
-    let subject = subject.context("no such parser")?;
-    let load = LOADS.iter().find(|other| other.name == load);
+    let subject = Subject::named(subject)?;
+    let load = LOADS.iter().find(|other| other.what == load);
     let load = load.context("no such load")?;
     // One run more than is counted: the first one warms up.
     for _ in 0..=RUNS {
@@ -70,12 +76,12 @@ pub fn work(subject: &str, load: &str) -> Result<()> {
         let mut events = 0;
         let mut bytes = 0;
         let start = Instant::now();
-        let end = (subject.run)(chunks, &mut |_, data, _| {
+        (subject.run)(chunks, &mut |_, data, _| {
             events += 1;
             bytes += data.len();
-        });
+        })?;
         let time = start.elapsed();
-        ensure!(end.error.is_none() && (events, bytes) == (load.events, load.data));
+        ensure!((events, bytes) == (load.events, load.data));
         println!("{}", time.as_nanos());
     }
     Ok(())
@@ -83,11 +89,11 @@ pub fn work(subject: &str, load: &str) -> Result<()> {
 
 /// The median of the runs in seconds, or why there is none.
 fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
-    let worker = Worker::start(&["speed", subject, load.name])?;
+    let worker = Worker::start(&["speed", subject, load.what])?;
     let mut runs = Vec::new();
     loop {
-        match worker.next(DEADLINE) {
-            Said::Line(nanos) => {
+        match worker.lines.recv_timeout(DEADLINE) {
+            Ok(nanos) => {
                 let seconds = nanos.parse::<f64>()? / 1e9;
                 runs.push(seconds);
                 // A run that takes so long is as slow the next time.
@@ -95,60 +101,44 @@ fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
                     return Ok(Ok(seconds));
                 }
             }
-            Said::Nothing => return Ok(Err(format!("> {} s", DEADLINE.as_secs()))),
-            Said::End if runs.len() > RUNS => {
+            Err(RecvTimeoutError::Timeout) => {
+                return Ok(Err(format!("> {} s", DEADLINE.as_secs())));
+            }
+            Err(RecvTimeoutError::Disconnected) if runs.len() > RUNS => {
                 return Ok(Ok(median(runs.split_off(1))));
             }
-            Said::End => return Ok(Err("fails".into())),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Err("fails".into())),
         }
     }
 }
 
 /// The table in Markdown.
 pub fn table() -> Result<String> {
-    let subjects: Vec<_> =
-        SUBJECTS.iter().filter(|subject| subject.parses).collect();
-    let mut columns = Vec::new();
+    let mut head = "| parser |".to_string();
+    let mut rows = Vec::new();
+    for subject in &SUBJECTS {
+        rows.push(format!("| {} |", subject.title()?));
+    }
     for load in &LOADS {
+        write!(head, " {} | × best |", load.what)?;
         let mut column = Vec::new();
-        for subject in &subjects {
+        for subject in &SUBJECTS {
             eprintln!("{}: {}", subject.name, load.what);
             column.push(measured(subject.name, load)?);
         }
-        columns.push(column);
-    }
-    let mut table = "| parser |".to_string();
-    for load in &LOADS {
-        write!(table, " {} | × best |", load.what)?;
-    }
-    table += "\n| --- |";
-    table += &" --: | --: |".repeat(LOADS.len());
-    table.push('\n');
-    for (row, subject) in subjects.iter().enumerate() {
-        write!(table, "| {} |", subject.title()?)?;
-        for (load, column) in LOADS.iter().zip(&columns) {
-            let best =
-                column.iter().flatten().copied().fold(f64::INFINITY, f64::min);
-            match &column[row] {
-                Ok(seconds) if load.events > 1 => {
-                    let each = seconds * 1e9 / load.events as f64;
-                    write!(
-                        table,
-                        " {each:.0} ns an event | {:.2} |",
-                        seconds / best
-                    )?;
-                }
+        let best = column.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+        for (row, measured) in rows.iter_mut().zip(column) {
+            match measured {
                 Ok(seconds) => {
-                    let rate = load.data as f64 / 1e6 / seconds;
-                    write!(table, " {rate:.0} MB/s | {:.2} |", seconds / best)?;
+                    let times = seconds / best;
+                    write!(row, " {} | {times:.2} |", load.speed(seconds))?;
                 }
-                Err(why) => write!(table, " {why} | – |")?,
+                Err(why) => write!(row, " {why} | – |")?,
             }
         }
-        table.push('\n');
     }
-    table += NOTES;
-    Ok(table)
+    let line = " --: | --: |".repeat(LOADS.len());
+    Ok(format!("{head}\n| --- |{line}\n{}\n{NOTES}", rows.join("\n")))
 }
 
 const NOTES: &str = "

@@ -4,24 +4,15 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 pub struct Worker {
     child: Child,
-    lines: Receiver<String>,
-}
-
-/// The next answer of a worker.
-pub enum Said {
-    Line(String),
-    /// It has said nothing for too long.
-    Nothing,
-    /// It has ended.
-    End,
+    /// Its answers, a line each. They end when it does.
+    pub lines: Receiver<String>,
 }
 
 impl Worker {
@@ -35,21 +26,10 @@ impl Worker {
         let stdout = BufReader::new(child.stdout.take().context("its stdout")?);
         let (sender, lines) = mpsc::sync_channel(64);
         thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
+            let mut lines = stdout.lines().map_while(Result::ok);
+            lines.try_for_each(|line| sender.send(line))
         });
         Ok(Self { child, lines })
-    }
-
-    pub fn next(&self, deadline: Duration) -> Said {
-        match self.lines.recv_timeout(deadline) {
-            Ok(line) => Said::Line(line),
-            Err(RecvTimeoutError::Timeout) => Said::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Said::End,
-        }
     }
 }
 

@@ -33,10 +33,20 @@ pub fn version(workspace: &Path, name: &str) -> Result<String> {
     Ok(version.with_context(|| format!("no {name} in Cargo.lock"))?.into())
 }
 
+/// Prints the table with what it was measured with, and writes it where --save says.
+pub fn publish(command: &str, table: &str, save: Option<&Path>) -> Result<()> {
+    let table = with_circumstances(command, table)?;
+    print!("{table}");
+    if let Some(file) = save {
+        let written = fs::write(file, &table);
+        written.with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
 /// The table below what one has to know to compare it with another one: the day, the
-/// machine, the compiler, and the command as it was typed in `bench/`. `package` is the one
-/// that runs, unless it is the default.
-pub fn with_circumstances(package: Option<&str>, table: &str) -> Result<String> {
+/// machine, the compiler, and the command as it was typed in `bench/`.
+fn with_circumstances(command: &str, table: &str) -> Result<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpuinfo
         .lines()
@@ -46,10 +56,7 @@ pub fn with_circumstances(package: Option<&str>, table: &str) -> Result<String> 
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let day = output("date", &["-u", "+%F"])?;
     let rustc = output("rustc", &["--version"])?;
-    let mut command = "cargo run --release".to_string();
-    if let Some(package) = package {
-        command += &format!(" -p {package}");
-    }
+    let mut command = command.to_string();
     let args: Vec<_> = env::args().skip(1).collect();
     if !args.is_empty() {
         command += &format!(" -- {}", args.join(" "));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use memchr::memchr;
 
-use crate::http::{Connection, Events, post};
+use crate::http::{Connection, Events};
 use crate::scan::{Block, pair};
 
 /// Bytes of each event's data.
@@ -26,14 +26,11 @@ pub fn encoded(number: usize, id: &str) -> String {
 }
 
 /// Posts events, over one connection that is kept.
-pub struct Writer {
-    addr: SocketAddr,
-    connection: Connection,
-}
+pub struct Writer(Connection);
 
 impl Writer {
     pub async fn connect(addr: SocketAddr) -> Result<Self> {
-        Ok(Self { addr, connection: Connection::open(addr).await? })
+        Ok(Self(Connection::open(addr).await?))
     }
 
     /// Returns when the event was sent, and when it was acknowledged.
@@ -44,8 +41,7 @@ impl Writer {
     ) -> Result<(Duration, Duration)> {
         let sent = origin.elapsed();
         let json = format!(r#"{{"type":"note","data":"{}"}}"#, data(number, sent));
-        let request = post(self.addr, "/events", "application/json", &json);
-        self.connection.ask_whole(&request, "201").await?;
+        self.0.post("/events", "application/json", &json, "201").await?;
         Ok((sent, origin.elapsed()))
     }
 }

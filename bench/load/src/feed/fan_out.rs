@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
 use tokio::runtime::Builder;
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{
-    Instant as Tick, MissedTickBehavior, interval, interval_at, sleep, timeout,
+    Instant as Tick, MissedTickBehavior, interval_at, sleep, timeout,
 };
 
+use super::Args;
 use super::client::{Reader, Writer};
 use super::redis::Redis;
 use crate::machine::cpus;
-use crate::progress::Progress;
-use crate::server::{self, Binary, CpuTime};
-use crate::statistics::{Histogram, Sequence};
+use crate::server::{self, Binary};
+use crate::statistics::{Counts, Sequence, counts, ms, p50_p99};
 
 /// The time between two events: 100 a second.
 const PACE: Duration = Duration::from_millis(10);
@@ -42,12 +43,9 @@ const ROOM: usize = 4_096;
 pub struct Figures {
     /// Events posted in a second.
     pub rate: f64,
-    pub deliveries: usize,
-    pub lost: usize,
-    pub repeated: usize,
-    pub out_of_order: usize,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
+    pub deliveries: Counts,
+    /// From POST to each reader: the median and p99, and the longest, in ms.
+    pub heard: [f64; 2],
     pub max_ms: f64,
     /// From POST to its acknowledgement.
     pub posted_p99_ms: f64,
@@ -60,21 +58,18 @@ pub struct Figures {
 struct Crowd {
     origin: Instant,
     events: usize,
-    times: Histogram,
     /// Reads that had an event in them.
     reads: AtomicUsize,
     /// Readers whose stream has begun.
     begun: watch::Sender<usize>,
     pace: Semaphore,
-    posted: AtomicUsize,
 }
 
 pub async fn measure(
     feed: &Binary,
     redis: &Redis,
-    readers: usize,
-    seconds: usize,
-    progress: &Progress,
+    args: &Args,
+    progress: &ProgressBar,
 ) -> Result<Figures> {
     let (cpus, threads) = cpus()?;
     // As many worker threads as there are CPUs, for both servers together.
@@ -85,25 +80,23 @@ pub async fn measure(
     let mut second = feed.start(&cpus, &variables).await?;
     let addrs = [first.addr, second.addr];
     let pids = [first.pid, second.pid];
-    let work = load(addrs, pids, readers, seconds, progress);
+    let work = load(addrs, pids, args, progress);
     first.during(second.during(work)).await
 }
 
 async fn load(
     addrs: [SocketAddr; 2],
     pids: [u32; 2],
-    size: usize,
-    seconds: usize,
-    progress: &Progress,
+    args: &Args,
+    progress: &ProgressBar,
 ) -> Result<Figures> {
+    let size = args.readers as usize;
     let crowd = Arc::new(Crowd {
         origin: Instant::now(),
-        events: WARM_UP + seconds * 100,
-        times: Histogram::new(),
+        events: WARM_UP + args.seconds as usize * 100,
         reads: AtomicUsize::new(0),
         begun: watch::Sender::new(0),
         pace: Semaphore::new(CONNECTS),
-        posted: AtomicUsize::new(0),
     });
     let mut readers = JoinSet::new();
     for number in 0..size {
@@ -124,49 +117,38 @@ async fn load(
             end??;
         }
     }
-    for pid in pids {
-        server::settle(pid).await?;
-    }
-    let cpu = CpuTime::of(&pids)?;
+    server::settle(&pids).await?;
+    let cpu = server::cpu(&pids)?;
     let writer = crowd.clone();
     let addr = addrs[0];
     // On a thread of its own: it has to know when an answer comes, and thousands of readers
     // may be ready before it.
-    let mut written = spawn_blocking(move || {
+    let written = spawn_blocking(move || {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(writer.write(addr))
     });
-    let mut second = interval(Duration::from_secs(1));
-    let (rate, posted) = loop {
-        tokio::select! {
-            written = &mut written => break written??,
-            _ = second.tick() => {
-                let posted = crowd.posted.load(Relaxed);
-                progress.show(&format!("event {posted} of {}", crowd.events));
-            }
-        }
-    };
-    let mut sequences = Vec::new();
+    progress.set_message(format!("{} events", crowd.events));
+    let (rate, posted) = written.await??;
+    let mut heard: Vec<Heard> = Vec::new();
     // A reader ends when it has heard all, or has waited for long.
     while let Some(sequence) = readers.join_next().await {
-        sequences.push(sequence??);
-        progress.show(&format!("{} readers have heard all", sequences.len()));
+        heard.push(sequence??);
+        progress.set_message(format!("{} readers have heard all", heard.len()));
     }
-    let cpu = cpu.since()?;
-    let sum = |of: fn(&Heard) -> usize| sequences.iter().map(of).sum::<usize>();
-    let deliveries = sum(|sequence| sequence.distinct + sequence.repeated);
+    let deliveries = counts(&heard);
+    let cpu_us = server::cpu_us(&pids, cpu, deliveries[0])?;
+    let mut times = Vec::new();
+    for sequence in &mut heard {
+        times.append(&mut sequence.times);
+    }
     Ok(Figures {
         rate,
+        max_ms: times.iter().copied().fold(0.0, f64::max),
+        heard: p50_p99(times),
+        posted_p99_ms: p50_p99(posted)[1],
+        batch: deliveries[0] as f64 / crowd.reads.load(Relaxed) as f64,
+        cpu_us,
         deliveries,
-        lost: sum(Heard::lost),
-        repeated: sum(|sequence| sequence.repeated),
-        out_of_order: sum(|sequence| sequence.out_of_order),
-        p50_ms: crowd.times.percentile_ms(50),
-        p99_ms: crowd.times.percentile_ms(99),
-        max_ms: crowd.times.max_ms(),
-        posted_p99_ms: posted.percentile_ms(99),
-        batch: deliveries as f64 / crowd.reads.load(Relaxed) as f64,
-        cpu_us: cpu.as_secs_f64() * 1e6 / deliveries as f64,
     })
 }
 
@@ -190,7 +172,7 @@ impl Crowd {
             while let Some(event) = reader.next()? {
                 sequence.hear(event.number, event.id)?;
                 if event.number >= WARM_UP {
-                    self.times.add(now.saturating_sub(event.sent));
+                    sequence.times.push(ms(now.saturating_sub(event.sent)));
                 }
             }
             self.reads.fetch_add(usize::from(sequence.distinct > before), Relaxed);
@@ -198,53 +180,44 @@ impl Crowd {
         Ok(sequence)
     }
 
-    /// Posts each event at its time. Returns how many were posted in a second, and how
-    /// long each took.
-    async fn write(
-        self: &Arc<Self>,
-        addr: SocketAddr,
-    ) -> Result<(f64, Arc<Histogram>)> {
-        let idle = Arc::new(Mutex::new(Vec::<Writer>::new()));
-        let times = Arc::new(Histogram::new());
-        let (failed, mut failure) = mpsc::channel(1);
-        let places = Arc::new(Semaphore::new(MAX_POSTS));
+    /// Posts each event at its time. Returns how many were posted in a second, and how many
+    /// ms each took.
+    async fn write(&self, addr: SocketAddr) -> Result<(f64, Vec<f64>)> {
+        let mut posts = JoinSet::new();
+        let mut idle = Vec::new();
+        let mut times = Vec::new();
         let start = Tick::now();
         let mut next = interval_at(start + PACE, PACE);
         // An event that this process was late for is sent at once.
         next.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for number in 0..self.events {
             next.tick().await;
-            let place = places.clone().acquire_owned().await?;
-            let writer = idle.lock().await.pop();
-            let idle = idle.clone();
-            let times = times.clone();
-            let failed = failed.clone();
+            // Each acknowledgement leaves a connection idle. With too many posts under way,
+            // one has to come first.
+            while let Some(done) = match posts.len() {
+                MAX_POSTS.. => posts.join_next().await,
+                _ => posts.try_join_next(),
+            } {
+                let (writer, time) = done??;
+                idle.push(writer);
+                times.push(time);
+            }
+            let writer = idle.pop();
             let origin = self.origin;
-            tokio::spawn(async move {
-                let post = async {
-                    let mut writer = match writer {
-                        Some(writer) => writer,
-                        None => Writer::connect(addr).await?,
-                    };
-                    let (sent, acknowledged) = writer.post(number, origin).await?;
-                    times.add(acknowledged - sent);
-                    idle.lock().await.push(writer);
-                    anyhow::Ok(())
+            posts.spawn(async move {
+                let mut writer = match writer {
+                    Some(writer) => writer,
+                    None => Writer::connect(addr).await?,
                 };
-                if let Err(error) = post.await {
-                    drop(failed.try_send(error));
-                }
-                drop(place);
+                let (sent, acknowledged) = writer.post(number, origin).await?;
+                anyhow::Ok((writer, ms(acknowledged - sent)))
             });
-            self.posted.fetch_add(1, Relaxed);
         }
-        let sent = start.elapsed();
-        let all = timeout(PATIENCE, places.acquire_many(MAX_POSTS as u32)).await;
-        drop(all.context("a POST has no answer")??);
-        if let Ok(error) = failure.try_recv() {
-            return Err(error);
+        let rate = self.events as f64 / start.elapsed().as_secs_f64();
+        let rest = timeout(PATIENCE, posts.join_all()).await;
+        for done in rest.context("a POST has no answer")? {
+            times.push(done?.1);
         }
-        ensure!(!sent.is_zero(), "no event was sent");
-        Ok((self.events as f64 / sent.as_secs_f64(), times))
+        Ok((rate, times))
     }
 }

@@ -4,64 +4,68 @@ use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::client::encoded;
-use crate::http::chunked;
+use crate::http::{Head, chunked, serve};
+use crate::statistics::ms;
 
 /// Bytes that the feed writes at once to a reader who is behind.
 const CHUNK: usize = 32 << 10;
 
-/// Appends groups of events to a file, each synced to disk. Returns how long each takes.
+/// Does this so often, with a pause after each time. Returns how many ms each took.
+pub fn timed(
+    times: usize,
+    pause: Duration,
+    mut work: impl FnMut() -> Result<()>,
+) -> Result<Vec<f64>> {
+    let timed = (0..times).map(|_| {
+        let start = Instant::now();
+        work()?;
+        let time = ms(start.elapsed());
+        sleep(pause);
+        Ok(time)
+    });
+    timed.collect()
+}
+
+/// Appends groups of events to a file, each synced to disk.
 pub fn append(
     dir: &Path,
     groups: usize,
     size: usize,
     pause: Duration,
-) -> Result<Vec<Duration>> {
+) -> Result<Vec<f64>> {
     let mut file =
         File::options().create(true).append(true).open(dir.join("floor"))?;
-    let mut times = Vec::new();
-    for number in 0..groups {
-        let group = encoded(number, "1764001234567-0").repeat(size);
-        let start = Instant::now();
+    let group = encoded(0, "1764001234567-0").repeat(size);
+    timed(groups, pause, || {
         file.write_all(group.as_bytes())?;
-        file.sync_data()?;
-        times.push(start.elapsed());
-        sleep(pause);
-    }
-    Ok(times)
+        Ok(file.sync_data()?)
+    })
 }
 
 /// A server that sends these events to whoever connects, from memory.
 pub async fn sockets(events: usize) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let addr = listener.local_addr()?;
-    let response = response(events);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            if let Err(error) = send(&mut stream, &response).await {
-                eprintln!("the bare socket: {error}");
-            }
-        }
-    });
-    Ok(addr)
+    let response = Arc::<[_]>::from(response(events));
+    serve("the bare socket", move |stream| send(stream, response.clone())).await
 }
 
-async fn send(stream: &mut TcpStream, response: &[String]) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut request = Vec::new();
-    // The answer is the same to every request. To close with bytes unread would reset the
-    // connection.
-    while !request.ends_with(b"\r\n\r\n") {
-        stream.read_buf(&mut request).await?;
-    }
-    for piece in response {
+/// The answer is the same to every request. To close with bytes unread would reset the
+/// connection.
+async fn send(
+    mut stream: BufReader<TcpStream>,
+    response: Arc<[String]>,
+) -> Result<()> {
+    stream.get_ref().set_nodelay(true)?;
+    Head::read(&mut stream).await?;
+    for piece in &*response {
         stream.write_all(piece.as_bytes()).await?;
     }
     Ok(())

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tokio::sync::mpsc;
+use indicatif::ProgressBar;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
+use super::Args;
 use super::client::{Reader, Writer};
 use super::floor;
 use super::redis::Redis;
 use crate::machine::cpus;
-use crate::progress::Progress;
 use crate::server::{self, Binary};
-use crate::statistics::{Sequence, median, ms, p50_p99};
+use crate::statistics::{Sequence, counts, median, ms, p50_p99};
 
 /// Posts before the measured ones.
 const WARM_UP: usize = 50;
@@ -61,10 +61,11 @@ pub async fn measure(
     feed: &Binary,
     redis: Option<&Redis>,
     dir: &Path,
-    posts: usize,
-    events: usize,
-    progress: &Progress,
+    args: &Args,
+    progress: &ProgressBar,
 ) -> Result<Figures> {
+    let posts = args.posts as usize;
+    let events = args.events as usize;
     let (cpus, threads) = cpus()?;
     let threads = threads.to_string();
     let path = dir.to_string_lossy();
@@ -80,41 +81,41 @@ pub async fn measure(
     let addr = running.addr;
     let pid = running.pid;
     let work = async {
-        let (acknowledged, then, heard) = one_by_one(addr, posts, progress).await?;
-        progress.show("a bare append");
+        let [acknowledged, then, heard] = one_by_one(addr, posts, progress).await?;
+        progress.set_message("a bare append");
         let append = match redis {
-            Some(redis) => redis.connect()?.add(posts, PAUSE)?,
+            Some(redis) => redis.add(posts, PAUSE)?,
             None => floor::append(dir, posts, 1, PAUSE)?,
         };
         let first = WARM_UP + posts;
-        let (writes, written) = write(addr, first..first + events, progress).await?;
+        progress.set_message(format!("{WRITERS} writers"));
+        let (writes, written) = write(addr, first..first + events).await?;
         let least_writes = match redis {
-            Some(redis) => redis.benchmark(events)?,
+            Some(redis) => redis.write(events, WRITERS)?,
             None => {
                 let times = floor::append(dir, GROUPS, WRITERS, Duration::ZERO)?;
-                let time: Duration = times.iter().sum();
-                (GROUPS * WRITERS) as f64 / time.as_secs_f64()
+                (GROUPS * WRITERS) as f64 / times.iter().sum::<f64>() * 1e3
             }
         };
-        server::settle(pid).await?;
+        server::settle(&[pid]).await?;
         let events = first + events;
         let bare = floor::sockets(events).await?;
         let mut replays = Vec::new();
         let mut sockets = Vec::new();
         let mut ranges = Vec::new();
         for _ in 0..REPLAYS {
-            progress.show("replay");
+            progress.set_message("replay");
             replays.push(replay(addr, events).await?);
             sockets.push(replay(bare, events).await?);
             if let Some(redis) = redis {
-                ranges.push(redis.connect()?.read(events)?);
+                ranges.push(redis.read(events)?);
             }
         }
         Ok(Figures {
-            acknowledged: p50_p99(acknowledged),
-            then: p50_p99(then),
-            heard: p50_p99(heard),
-            append: p50_p99(append.into_iter().map(ms).collect()),
+            acknowledged,
+            then,
+            heard,
+            append: p50_p99(append),
             writes,
             written_ms: p50_p99(written),
             least_writes,
@@ -128,53 +129,48 @@ pub async fn measure(
 
 /// One event at a time, each when the last one has arrived. Returns the times from POST to
 /// acknowledgement, from there to the reader (the reader may be first, so some are
-/// negative), and from POST to the reader, in ms.
+/// negative), and from POST to the reader: the median and p99 of each, in ms.
 async fn one_by_one(
     addr: SocketAddr,
     posts: usize,
-    progress: &Progress,
-) -> Result<(Vec<f64>, Vec<f64>, Vec<f64>)> {
+    progress: &ProgressBar,
+) -> Result<[[f64; 2]; 3]> {
     let origin = Instant::now();
     let mut reader = Reader::open(addr, "/events", 4_096).await?;
-    let (heard, mut arrivals) = mpsc::channel(16);
-    tokio::spawn(async move {
-        while reader.read().await.is_ok() {
-            let now = origin.elapsed();
-            while let Ok(Some(event)) = reader.next() {
-                if heard.send((event.number, now)).await.is_err() {
-                    return;
-                }
-            }
-        }
-    });
     let mut writer = Writer::connect(addr).await?;
     let mut acknowledged = Vec::new();
     let mut then = Vec::new();
     let mut whole = Vec::new();
     for number in 0..WARM_UP + posts {
-        let (sent, answered) = writer.post(number, origin).await?;
-        let arrived = timeout(PATIENCE, arrivals.recv()).await;
-        let arrived = arrived.with_context(|| format!("event {number} is lost"))?;
-        let (arrived, at) = arrived.context("the reader's stream has ended")?;
+        let arrival = async {
+            loop {
+                reader.read().await?;
+                let at = origin.elapsed();
+                if let Some(event) = reader.next()? {
+                    return anyhow::Ok((event.number, at));
+                }
+            }
+        };
+        let (posted, arrival) =
+            tokio::join!(writer.post(number, origin), timeout(PATIENCE, arrival));
+        let (sent, answered) = posted?;
+        let (arrived, at) =
+            arrival.with_context(|| format!("event {number} is lost"))??;
         ensure!(arrived == number, "event {arrived} came instead of {number}");
         if number >= WARM_UP {
             acknowledged.push(ms(answered - sent));
             then.push(ms(at) - ms(answered));
             whole.push(ms(at - sent));
         }
-        progress.show(&format!("post {number} of {posts}"));
+        progress.set_message(format!("post {number} of {posts}"));
         sleep(PAUSE).await;
     }
-    Ok((acknowledged, then, whole))
+    Ok([acknowledged, then, whole].map(p50_p99))
 }
 
 /// Many writers at once, each with its next event when the last one is acknowledged.
 /// Returns the events in a second, and how many ms each took.
-async fn write(
-    addr: SocketAddr,
-    numbers: Range<usize>,
-    progress: &Progress,
-) -> Result<(f64, Vec<f64>)> {
+async fn write(addr: SocketAddr, numbers: Range<usize>) -> Result<(f64, Vec<f64>)> {
     let origin = Instant::now();
     let next = Arc::new(AtomicUsize::new(numbers.start));
     let mut writers = JoinSet::new();
@@ -196,18 +192,8 @@ async fn write(
     }
     let start = Instant::now();
     let mut times = Vec::new();
-    let mut second = interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            ended = writers.join_next() => match ended {
-                Some(ended) => times.extend(ended??),
-                None => break,
-            },
-            _ = second.tick() => {
-                let done = next.load(Relaxed) - numbers.start;
-                progress.show(&format!("{done} of {} written", numbers.len()));
-            }
-        }
+    while let Some(ended) = writers.join_next().await {
+        times.extend(ended??);
     }
     Ok((numbers.len() as f64 / start.elapsed().as_secs_f64(), times))
 }
@@ -228,11 +214,7 @@ async fn replay(addr: SocketAddr, events: usize) -> Result<f64> {
         }
     }
     let rate = events as f64 / start.elapsed().as_secs_f64();
-    ensure!(
-        sequence.repeated + sequence.out_of_order == 0,
-        "{} events are repeated, and {} out of order",
-        sequence.repeated,
-        sequence.out_of_order
-    );
+    let heard = counts(&[sequence]);
+    ensure!(heard == [events, 0, 0, 0], "not each once, in order: {heard:?}");
     Ok(rate)
 }

@@ -12,15 +12,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use record::publish;
 use tokio::runtime::Runtime;
 
 use self::redis::Redis;
 use crate::machine::{on_two_cpus, raise_open_files};
-use crate::progress::{publish, rounds};
-use crate::server::Program;
+use crate::progress::rounds;
+use crate::server::{Home, Program};
 
 /// Its figures are those of the store that keeps its log.
-const FEED: Program = Program::book("feed", "redb");
+const FEED: Program = Program { home: Home::Book, name: "feed", made_with: "redb" };
 
 /// Measure the book's feed: time to a reader, durable writes, replay, many readers
 ///
@@ -105,44 +106,34 @@ pub fn measure(args: &Args) -> Result<()> {
             continue;
         }
         if part.fsync().is_some() && redis.is_none() {
-            eprintln!(
-                "warning: no redis-server (Debian: sudo apt install redis-server), so \
-                 {part:?} is left out"
-            );
+            eprintln!("warning: without redis-server, {part:?} is left out");
             continue;
         }
+        let named = (part.name(redis.as_deref().unwrap_or_default())?, *part);
         match part {
-            Part::FanOutTwoCpus | Part::FanOut => crowds.push(*part),
-            _ => stores.push(*part),
+            Part::FanOutTwoCpus | Part::FanOut => crowds.push(named),
+            _ => stores.push(named),
         }
     }
-    let name = |part: &Part| format!("{part:?}");
-    let logs = rounds(args.rounds, &stores, name, |part, progress| {
-        let posts = args.posts as usize;
-        let events = args.events as usize;
+    let logs = rounds(args.rounds, &stores, |part, progress| {
         with_store(*part, async |dir, redis| {
-            log::measure(&feed, redis, dir, posts, events, progress).await
+            log::measure(&feed, redis, dir, args, progress).await
         })
     })?;
-    let fan_outs = rounds(args.rounds, &crowds, name, |part, progress| {
-        let readers = args.readers as usize;
-        let seconds = args.seconds as usize;
+    let fan_outs = rounds(args.rounds, &crowds, |part, progress| {
         let measure = || {
             with_store(*part, async |_, redis| {
                 let redis = redis.context("readers of two servers need Redis")?;
-                fan_out::measure(&feed, redis, readers, seconds, progress).await
+                fan_out::measure(&feed, redis, args, progress).await
             })
         };
         if *part == Part::FanOutTwoCpus { on_two_cpus(measure) } else { measure() }
     })?;
-    let version = redis.as_deref().unwrap_or_default();
-    let named = |parts: &[Part]| {
-        parts.iter().map(|part| part.name(version)).collect::<Result<Vec<_>>>()
-    };
-    let logs: Vec<_> = named(&stores)?.into_iter().zip(logs).collect();
-    let fan_outs: Vec<_> = named(&crowds)?.into_iter().zip(fan_outs).collect();
+    let names = |parts: Vec<(String, Part)>| parts.into_iter().map(|(name, _)| name);
+    let logs: Vec<_> = names(stores).zip(logs).collect();
+    let fan_outs: Vec<_> = names(crowds).zip(fan_outs).collect();
     let tables = tables::tables(&logs, &fan_outs, args.events, args.readers)?;
-    publish(&tables, args.save.as_deref())
+    publish("cargo run --release", &tables, args.save.as_deref())
 }
 
 /// Does this with a folder of its own, and with a Redis of its own where the part has one.

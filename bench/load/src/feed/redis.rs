@@ -1,19 +1,21 @@
 //! A Redis of its own, in a folder of its own, and what it can do without a feed.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use redis::{Client, Connection, RedisResult, cmd};
 use tokio::time::sleep;
 
 use super::client::data;
+use super::floor::timed;
 use crate::server::Running;
 
 /// How many entries the feed asks for at a time.
-const PAGE: &str = "256";
+const PAGE: usize = 256;
 /// How many entries a stream has at most, as the feed says it by default.
 const KEEP: &str = "1000000";
 
@@ -51,7 +53,11 @@ impl Redis {
 
     async fn answers(&self) -> Result<()> {
         for _ in 0..100 {
-            if self.connect().and_then(|mut raw| raw.ask(&["PING"])).is_ok() {
+            if self
+                .connect()
+                .and_then(|mut redis| cmd("PING").exec(&mut redis))
+                .is_ok()
+            {
                 return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
@@ -63,19 +69,47 @@ impl Redis {
         format!("redis://{}", self.0)
     }
 
-    pub fn connect(&self) -> Result<Raw> {
-        let stream = TcpStream::connect(self.0)?;
-        stream.set_nodelay(true)?;
-        Ok(Raw(BufReader::with_capacity(64 << 10, stream)))
+    fn connect(&self) -> RedisResult<Connection> {
+        Client::open(self.url())?.get_connection()
     }
 
-    /// Adds entries by 64 connections. Returns how many in a second.
-    pub fn benchmark(&self, entries: usize) -> Result<f64> {
+    /// Adds entries one by one. Returns how many ms each takes.
+    pub fn add(&self, entries: usize, pause: Duration) -> Result<Vec<f64>> {
+        let mut connection = self.connect()?;
+        let mut add = cmd("XADD");
+        add.arg(&["floor", "MAXLEN", "~", KEEP, "*", "type", "note", "data"])
+            .arg(data(0, Duration::from_secs(1)));
+        timed(entries, pause, || Ok(add.exec(&mut connection)?))
+    }
+
+    /// Adds entries by so many connections. Returns how many in a second.
+    pub fn write(&self, entries: usize, connections: usize) -> Result<f64> {
+        let data = data(0, Duration::from_secs(1));
+        let add = [
+            "XADD", "floor", "MAXLEN", "~", KEEP, "*", "type", "note", "data", &data,
+        ];
+        self.benchmark(entries, connections, &add)
+    }
+
+    /// Reads as many entries as the feed has, in pages, by one connection: the first page
+    /// each time. Returns how many in a second.
+    pub fn read(&self, entries: usize) -> Result<f64> {
+        let page = PAGE.to_string();
+        let range = ["XRANGE", "{feed}:events", "-", "+", "COUNT", &page];
+        Ok(self.benchmark(entries.div_ceil(PAGE), 1, &range)? * PAGE as f64)
+    }
+
+    /// Asks this so often. Returns how often in a second.
+    fn benchmark(
+        &self,
+        times: usize,
+        connections: usize,
+        command: &[&str],
+    ) -> Result<f64> {
         let output = Command::new("redis-benchmark")
-            .args(["-p", &self.0.port().to_string(), "-c", "64", "--csv"])
-            .args(["-n", &entries.to_string()])
-            .args(["XADD", "floor", "MAXLEN", "~", KEEP, "*", "type", "note"])
-            .args(["data", &data(0, Duration::from_secs(1))])
+            .args(["-p", &self.0.port().to_string(), "--csv"])
+            .args(["-n", &times.to_string(), "-c", &connections.to_string()])
+            .args(command)
             .output()
             .context("cannot run redis-benchmark (in Debian's redis-tools)")?;
         let output = String::from_utf8(output.stdout)?;
@@ -89,98 +123,9 @@ fn rate(csv: &str) -> Option<f64> {
     csv.lines().last()?.split("\",\"").nth(1)?.parse().ok()
 }
 
-pub struct Raw(BufReader<TcpStream>);
-
-#[derive(Debug, PartialEq)]
-enum Reply {
-    Text(Vec<u8>),
-    Array(Vec<Reply>),
-}
-
-impl Raw {
-    /// Adds entries one by one, and returns how long each takes.
-    pub fn add(&mut self, entries: usize, pause: Duration) -> Result<Vec<Duration>> {
-        let mut times = Vec::new();
-        for number in 0..entries {
-            let data = data(number, Duration::from_secs(1));
-            let start = Instant::now();
-            self.ask(&[
-                "XADD", "floor", "MAXLEN", "~", KEEP, "*", "type", "note", "data",
-                &data,
-            ])?;
-            times.push(start.elapsed());
-            std::thread::sleep(pause);
-        }
-        Ok(times)
-    }
-
-    /// Reads entries from the start of the feed, in pages. Returns how many in a second.
-    pub fn read(&mut self, entries: usize) -> Result<f64> {
-        let start = Instant::now();
-        let mut from = "-".to_string();
-        let mut read = 0;
-        while read < entries {
-            let page =
-                self.ask(&["XRANGE", "{feed}:events", &from, "+", "COUNT", PAGE])?;
-            let Reply::Array(page) = page else { bail!("XRANGE replies {page:?}") };
-            let Some(Reply::Array(last)) = page.last() else {
-                bail!("{read} of {entries} entries are there")
-            };
-            let Some(Reply::Text(id)) = last.first() else { bail!("{last:?}") };
-            from = format!("({}", str::from_utf8(id)?);
-            read += page.len();
-        }
-        Ok(read as f64 / start.elapsed().as_secs_f64())
-    }
-
-    fn ask(&mut self, words: &[&str]) -> Result<Reply> {
-        let mut command = format!("*{}\r\n", words.len());
-        for word in words {
-            command += &format!("${}\r\n{word}\r\n", word.len());
-        }
-        self.0.get_mut().write_all(command.as_bytes())?;
-        reply(&mut self.0)
-    }
-}
-
-fn reply(stream: &mut impl BufRead) -> Result<Reply> {
-    let mut line = Vec::new();
-    stream.read_until(b'\n', &mut line)?;
-    ensure!(line.ends_with(b"\r\n"), "Redis has closed the connection");
-    let line = str::from_utf8(&line)?.trim_end();
-    let (kind, rest) = line.split_at_checked(1).context("an empty reply")?;
-    Ok(match kind {
-        "$" => {
-            let mut text = vec![0; rest.parse::<usize>()? + 2];
-            stream.read_exact(&mut text)?;
-            text.truncate(text.len() - 2);
-            Reply::Text(text)
-        }
-        "*" => {
-            let length = rest.parse::<usize>()?;
-            Reply::Array((0..length).map(|_| reply(stream)).collect::<Result<_>>()?)
-        }
-        "+" | ":" => Reply::Text(rest.into()),
-        _ => bail!("Redis says {line:?}"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_reply_is_read_to_its_end() {
-        let mut stream: &[u8] =
-            b"*2\r\n$3\r\n1-0\r\n*2\r\n$4\r\ndata\r\n$2\r\n\r\n\r\n+PONG\r\n-ERR no\r\n";
-        let text = |text: &str| Reply::Text(text.into());
-        let fields = Reply::Array(vec![text("data"), text("\r\n")]);
-        let entry = Reply::Array(vec![text("1-0"), fields]);
-        assert_eq!(reply(&mut stream).unwrap(), entry);
-        assert_eq!(reply(&mut stream).unwrap(), text("PONG"));
-        assert!(reply(&mut stream).is_err());
-        assert!(reply(&mut stream).is_err(), "closed");
-    }
 
     #[test]
     fn the_rate_stands_in_the_last_line() {

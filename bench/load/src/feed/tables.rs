@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::fan_out;
 use super::log::{self, WRITERS};
-use crate::statistics::median_of;
+use crate::statistics::{median_of, sums};
 
 pub fn tables(
     logs: &Rounds<log::Figures>,
@@ -138,21 +138,15 @@ threads as there are CPUs. Times are from POST to each reader.
     );
     for (name, rounds) in crowds {
         let of = |of: fn(&fan_out::Figures) -> f64| median_of(rounds, of);
-        let sum = |of: fn(&fan_out::Figures) -> usize| {
-            rounds.iter().map(of).sum::<usize>()
-        };
         let max = rounds.iter().map(|figures| figures.max_ms);
         writeln!(
             table,
-            "| {name} | {:.1}/s | {} | {} | {} | {} | {:.1} ms | {:.1} ms | {:.1} ms \
+            "| {name} | {:.1}/s | {} | {:.1} ms | {:.1} ms | {:.1} ms \
              | {:.1} ms | {:.1} | {:.2} µs |",
             of(|figures| figures.rate),
-            sum(|figures| figures.deliveries),
-            sum(|figures| figures.lost),
-            sum(|figures| figures.repeated),
-            sum(|figures| figures.out_of_order),
-            of(|figures| figures.p50_ms),
-            of(|figures| figures.p99_ms),
+            sums(rounds.iter().map(|figures| figures.deliveries)),
+            of(|figures| figures.heard[0]),
+            of(|figures| figures.heard[1]),
             max.fold(0.0, f64::max),
             of(|figures| figures.posted_p99_ms),
             of(|figures| figures.batch),
@@ -184,12 +178,8 @@ mod tests {
     fn crowd(lost: usize, max_ms: f64) -> fan_out::Figures {
         fan_out::Figures {
             rate: 100.0,
-            deliveries: 10,
-            lost,
-            repeated: 0,
-            out_of_order: 0,
-            p50_ms: 10.0,
-            p99_ms: 20.0,
+            deliveries: [10, lost, 0, 0],
+            heard: [10.0, 20.0],
             max_ms,
             posted_p99_ms: 5.0,
             batch: 1.5,

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use record::publish;
 
 use super::round::{self, Figures, Size};
-use crate::progress::publish;
 use crate::server::Binary;
 use crate::statistics::median;
 
@@ -36,7 +36,11 @@ pub fn measure(args: &Args) -> Result<()> {
     let servers = [("before", &args.before), ("after", &args.after)]
         .map(|(name, path)| (name, Binary(path.clone())));
     let figures = round::measure(&servers, &args.size)?;
-    publish(&table(&figures[0], &figures[1])?, args.size.save.as_deref())
+    publish(
+        "cargo run --release",
+        &table(&figures[0], &figures[1])?,
+        args.size.save.as_deref(),
+    )
 }
 
 /// Each round by itself, then the medians, and the least and the largest ratio of a round.

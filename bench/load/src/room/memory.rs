@@ -1,19 +1,16 @@
 //! How memory grows behind a reader that has stopped reading.
 
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::reader::{Heard, Poster, connect, hear, message};
-use crate::http::Events;
+use super::reader::{Poster, connect, listen, message};
 use crate::machine::leave_a_core;
-use crate::server::{self, Program};
+use crate::server;
 
 const MESSAGES: usize = 200_000;
 /// Bytes of each message: a line of a chat. The kernel's buffers take the first twenty
@@ -28,13 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WIDTH: u64 = 600;
 const HEIGHT: u64 = 200;
 
-struct Sample {
-    messages: usize,
-    rss_kib: u64,
-}
+/// How many messages were sent, and the server's memory then, in KiB.
+type Sample = (usize, u64);
 
 /// Records the curve of each program, and saves them beside the other tables.
-pub fn record(programs: &[&Program]) -> Result<()> {
+pub fn record() -> Result<()> {
+    let programs = [super::CHAT_NAIVE, super::CHAT];
     let built = programs.iter().map(|program| Ok((program.name, program.build()?)));
     let built = built.collect::<Result<Vec<_>>>()?;
     let core = leave_a_core()?;
@@ -55,63 +51,48 @@ async fn curve(name: &str, addr: SocketAddr, pid: u32) -> Result<Vec<Sample>> {
     let mut last_id = Vec::new();
     // Kept, and never read from again.
     let (_stuck, _) = connect(addr, 1, &mut last_id).await?;
-    let (events, _) = connect(addr, 2, &mut last_id).await?;
-    let (mut poster, told) = Poster::join(addr, 3).await?;
-    tokio::spawn(told.ignore());
+    let (mut events, _) = connect(addr, 2, &mut last_id).await?;
+    let mut poster = Poster::join(addr, 3).await?;
     let (sender, mut received) = watch::channel(0);
-    tokio::spawn(count(events, last_id, sender));
+    tokio::spawn(async move {
+        let count = |_| sender.send_modify(|count| *count += 1);
+        listen(&mut events, &mut last_id, count).await
+    });
 
-    let mut curve = vec![Sample { messages: 0, rss_kib: server::rss(pid)? }];
+    let mut curve = vec![(0, server::rss(pid)?)];
     for sent in 1..=MESSAGES {
         poster.post(&format!("{:.<LENGTH$}", message(sent))).await?;
         let look = sent % STEP == 0;
         let behind = if look { 0 } else { AHEAD };
         let close = received.wait_for(|received| received + behind >= sent);
         let close = timeout(PATIENCE, close).await;
-        close.with_context(|| {
-            format!("{sent} sent, some not received after 10 s")
-        })??;
+        close
+            .with_context(|| format!("message {sent} has not come after 10 s"))??;
         if look {
-            curve.push(Sample { messages: sent, rss_kib: server::rss(pid)? });
-            eprintln!("{name}: {sent} messages, {} KiB", curve[sent / STEP].rss_kib);
+            let rss_kib = server::rss(pid)?;
+            curve.push((sent, rss_kib));
+            eprintln!("{name}: {sent} messages, {rss_kib} KiB");
         }
     }
     Ok(curve)
 }
 
-/// Reads a stream, and counts its messages.
-async fn count(
-    mut events: Events,
-    mut last_id: Vec<u8>,
-    received: watch::Sender<usize>,
-) -> Result<Infallible> {
-    loop {
-        while let Some(block) = events.next()? {
-            if let Some(Heard::Message(_)) = hear(block, &mut last_id) {
-                received.send_modify(|count| *count += 1);
-            }
-        }
-        events.read().await?;
-    }
-}
-
 fn save(curves: &[(&str, Vec<Sample>)]) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recorded");
-    fs::create_dir_all(&folder)?;
+    let folder = record::root().join("bench/recorded");
     let mut lines = String::new();
-    for (name, Sample { messages, rss_kib }) in curves
-        .iter()
-        .flat_map(|(name, curve)| curve.iter().map(move |sample| (name, sample)))
-    {
-        writeln!(
-            lines,
-            "{{\"server\":\"{name}\",\"messages\":{messages},\
-             \"message_bytes\":{LENGTH},\"rss_kib\":{rss_kib}}}"
-        )?;
+    let mut highest = 0;
+    for (name, curve) in curves {
+        for (messages, rss_kib) in curve {
+            writeln!(
+                lines,
+                "{{\"server\":\"{name}\",\"messages\":{messages},\
+                 \"message_bytes\":{LENGTH},\"rss_kib\":{rss_kib}}}"
+            )?;
+        }
+        highest = growth(curve).fold(highest, u64::max);
     }
     fs::write(folder.join("memory.jsonl"), lines)?;
-    let growth = |(_, curve): &(_, Vec<Sample>)| growth(curve).max().unwrap_or(0);
-    let top = top_mib(curves.iter().map(growth).max().unwrap_or(0));
+    let top = top_mib(highest);
     fs::write(folder.join("memory-top.txt"), format!("{top}\n"))?;
     for (name, curve) in curves {
         fs::write(folder.join(format!("memory-{name}.points")), points(curve, top))?;
@@ -121,26 +102,23 @@ fn save(curves: &[(&str, Vec<Sample>)]) -> Result<()> {
 
 /// In KiB, over the start.
 fn growth(curve: &[Sample]) -> impl Iterator<Item = u64> {
-    let start = curve.first().map_or(0, |sample| sample.rss_kib);
-    curve.iter().map(move |sample| sample.rss_kib.saturating_sub(start))
+    let start = curve.first().map_or(0, |(_, rss_kib)| *rss_kib);
+    curve.iter().map(move |(_, rss_kib)| rss_kib.saturating_sub(start))
 }
 
-/// The number for the top of the chart, in MiB: 8, 9, 10, 15, 20, … 95, 100, 150, 200.
+/// The number for the top of the chart, in MiB: 5, 10, 15, …
 fn top_mib(kib: u64) -> u64 {
-    let mib = kib.div_ceil(1024).max(1);
-    let step = (10_u64.pow(mib.ilog10()) / 2).max(1);
-    mib.next_multiple_of(step)
+    kib.div_ceil(1024).max(1).next_multiple_of(5)
 }
 
 /// For the `points` attribute of an SVG polyline.
 fn points(curve: &[Sample], top_mib: u64) -> String {
-    let point = |(sample, growth): (&Sample, u64)| {
-        let x = sample.messages as u64 * WIDTH / MESSAGES as u64;
+    let points = curve.iter().zip(growth(curve)).map(|((messages, _), growth)| {
+        let x = *messages as u64 * WIDTH / MESSAGES as u64;
         let y = HEIGHT - growth * HEIGHT / (top_mib * 1024);
         format!("{x},{y}")
-    };
-    let points: Vec<_> = curve.iter().zip(growth(curve)).map(point).collect();
-    points.join(" ")
+    });
+    points.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -149,17 +127,14 @@ mod tests {
 
     #[test]
     fn the_chart_ends_at_a_round_number_that_nothing_exceeds() {
-        assert_eq!(top_mib(0), 1);
-        assert_eq!(top_mib(1025), 2);
+        assert_eq!(top_mib(0), 5);
         assert_eq!(top_mib(10 * 1024), 10);
-        assert_eq!(top_mib(52 * 1024), 55);
-        assert_eq!(top_mib(201 * 1024), 250);
+        assert_eq!(top_mib(10 * 1024 + 1), 15);
     }
 
     #[test]
     fn a_curve_begins_at_the_bottom_left_whatever_the_server_had_before() {
-        let curve = [(0, 5000), (100_000, 5000 + 512), (200_000, 5000 + 1024)]
-            .map(|(messages, rss_kib)| Sample { messages, rss_kib });
+        let curve = [(0, 5000), (100_000, 5000 + 512), (200_000, 5000 + 1024)];
         assert_eq!(points(&curve, 1), "0,200 300,100 600,0");
         assert_eq!(points(&curve, 2), "0,200 300,150 600,100");
     }

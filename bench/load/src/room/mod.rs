@@ -9,22 +9,23 @@ pub mod table;
 
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
+use record::publish;
 
 use self::round::Size;
-use crate::progress::publish;
-use crate::server::Program;
+use crate::server::{Home, Program};
 
 /// The servers that are compared. `floor` comes first: all ratios are to it.
 const PROGRAMS: [Program; 6] = [
-    Program::bench("floor", "tokio"),
-    Program::bench("peer-hyper", "hyper"),
-    Program::bench("peer-actix", "actix-web"),
-    Program::bench("peer-axum", "axum"),
+    Program { home: Home::Bench, name: "floor", made_with: "tokio" },
+    Program { home: Home::Bench, name: "peer-hyper", made_with: "hyper" },
+    Program { home: Home::Bench, name: "peer-actix", made_with: "actix-web" },
+    Program { home: Home::Bench, name: "peer-axum", made_with: "axum" },
     CHAT,
     CHAT_NAIVE,
 ];
-pub const CHAT: Program = Program::book("chat", "salvo");
-pub const CHAT_NAIVE: Program = Program::book("chat_naive", "salvo");
+const CHAT: Program = Program { home: Home::Book, name: "chat", made_with: "salvo" };
+const CHAT_NAIVE: Program =
+    Program { home: Home::Book, name: "chat_naive", made_with: "salvo" };
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -44,6 +45,10 @@ pub fn measure(args: &Args) -> Result<()> {
     let servers = chosen.iter().map(|program| Ok((program.name, program.build()?)));
     let servers = servers.collect::<Result<Vec<_>>>()?;
     let figures = round::measure(&servers, &args.size)?;
-    let rounds = chosen.into_iter().zip(figures.iter().map(Vec::as_slice));
-    publish(&table::table(rounds)?, args.size.save.as_deref())
+    let servers: Vec<_> = chosen.into_iter().zip(figures).collect();
+    publish(
+        "cargo run --release",
+        &table::table(&servers)?,
+        args.size.save.as_deref(),
+    )
 }

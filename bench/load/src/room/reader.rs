@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use indicatif::ProgressBar;
 use memchr::memmem;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::http::{Connection, Events, post};
+use crate::http::{Connection, Events};
 use crate::scan::{Block, digits};
 
 /// A connect that takes longer is tried again, as a browser's user would.
@@ -31,6 +32,7 @@ pub fn message(number: usize) -> String {
 pub struct Crowd {
     pub addr: SocketAddr,
     pub size: usize,
+    pub progress: ProgressBar,
     pace: Semaphore,
     /// How often a reader has been told who it is.
     pub joined: watch::Sender<usize>,
@@ -45,10 +47,16 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(addr: SocketAddr, size: usize, messages: usize) -> Self {
+    pub fn new(
+        addr: SocketAddr,
+        size: usize,
+        messages: usize,
+        progress: ProgressBar,
+    ) -> Self {
         Self {
             addr,
             size,
+            progress,
             pace: Semaphore::new(PACE.min(size)),
             joined: watch::Sender::new(0),
             repeats: AtomicUsize::new(0),
@@ -73,7 +81,7 @@ impl Crowd {
             let mut events = self.join(number, &mut last_id).await?;
             self.joined.send_modify(|joined| *joined += 1);
             tokio::select! {
-                end = self.listen(&mut events, &mut last_id) => {
+                end = listen(&mut events, &mut last_id, |message| self.heard(message)) => {
                     return end.with_context(|| format!("reader {number}"));
                 }
                 _ = storm.changed() => {}
@@ -93,21 +101,6 @@ impl Crowd {
             self.repeats.fetch_add(1, Relaxed);
             self.last_failure.send_replace(why);
             sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn listen(
-        &self,
-        events: &mut Events,
-        last_id: &mut Vec<u8>,
-    ) -> Result<Infallible> {
-        loop {
-            while let Some(block) = events.next()? {
-                if let Some(Heard::Message(message)) = hear(block, last_id) {
-                    self.heard(message);
-                }
-            }
-            events.read().await?;
         }
     }
 
@@ -141,14 +134,30 @@ pub async fn connect(
     }
 }
 
+/// Reads a stream for as long as it lasts, and does this with the number of each message.
+pub async fn listen(
+    events: &mut Events,
+    last_id: &mut Vec<u8>,
+    mut heard: impl FnMut(usize),
+) -> Result<Infallible> {
+    loop {
+        while let Some(block) = events.next()? {
+            if let Some(Heard::Message(message)) = hear(block, last_id) {
+                heard(message);
+            }
+        }
+        events.read().await?;
+    }
+}
+
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+enum Heard {
     User(String),
     Message(usize),
 }
 
 /// The meaning of a block for a reader, if it has one, and the reader's last event ID.
-pub fn hear(block: Block, last_id: &mut Vec<u8>) -> Option<Heard> {
+fn hear(block: Block, last_id: &mut Vec<u8>) -> Option<Heard> {
     if !block.id.is_empty() {
         last_id.clear();
         last_id.extend(block.id);
@@ -168,24 +177,23 @@ fn number(data: &[u8]) -> Option<usize> {
 
 /// Says something in the room, over one connection that is kept.
 pub struct Poster {
-    addr: SocketAddr,
     path: String,
     connection: Connection,
 }
 
 impl Poster {
-    /// Also returns the stream of its own, which somebody has to read.
-    pub async fn join(addr: SocketAddr, number: usize) -> Result<(Self, Events)> {
+    pub async fn join(addr: SocketAddr, number: usize) -> Result<Self> {
         let mut last_id = Vec::new();
         let connected = connect(addr, number, &mut last_id);
         let (events, user) = timeout(PATIENCE, connected).await??;
+        // It is told who comes and goes: nobody looks, but somebody has to take it.
+        tokio::spawn(events.ignore());
         let connection = Connection::open(addr).await?;
-        Ok((Self { addr, path: format!("/chat/{user}"), connection }, events))
+        Ok(Self { path: format!("/chat/{user}"), connection })
     }
 
     pub async fn post(&mut self, text: &str) -> Result<()> {
-        let request = post(self.addr, &self.path, "text/plain", text);
-        self.connection.ask_whole(&request, "20").await?;
+        self.connection.post(&self.path, "text/plain", text, "20").await?;
         Ok(())
     }
 }

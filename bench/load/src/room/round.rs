@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use indicatif::ProgressBar;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::reader::{Crowd, Poster, message};
 use crate::machine::{leave_a_core, raise_open_files};
-use crate::progress::{Progress, rounds};
-use crate::server::{self, Binary, CpuTime};
-use crate::statistics::{median_of, ms, p50_p99};
+use crate::progress::rounds;
+use crate::server::{self, Binary};
+use crate::statistics::{ms, p50_p99};
 
 /// A message that a reader has not heard after this time is lost on it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,38 +53,17 @@ pub struct Figures {
     pub repeats: f64,
 }
 
-impl Figures {
-    /// The median of each figure by itself.
-    pub fn median(rounds: &[Self]) -> Self {
-        Self {
-            cpu_us: median_of(rounds, |f| f.cpu_us),
-            idle_kib: median_of(rounds, |f| f.idle_kib),
-            used_kib: median_of(rounds, |f| f.used_kib),
-            p50_ms: median_of(rounds, |f| f.p50_ms),
-            p99_ms: median_of(rounds, |f| f.p99_ms),
-            lost: median_of(rounds, |f| f.lost),
-            storm_s: median_of(rounds, |f| f.storm_s),
-            repeats: median_of(rounds, |f| f.repeats),
-        }
-    }
-}
-
 /// Measures each of these servers, which have a name, in each round.
-pub fn measure<N: AsRef<str>>(
-    servers: &[(N, Binary)],
+pub fn measure(
+    servers: &[(&str, Binary)],
     size: &Size,
 ) -> Result<Vec<Vec<Figures>>> {
     raise_open_files(size.readers)?;
     let core = leave_a_core()?;
     let runtime = Runtime::new()?;
-    rounds(
-        size.rounds,
-        servers,
-        |(name, _)| name.as_ref().into(),
-        |(_, server), progress| {
-            runtime.block_on(one_round(server, &core, size, progress))
-        },
-    )
+    rounds(size.rounds, servers, |server, progress| {
+        runtime.block_on(one_round(server, &core, size, progress))
+    })
 }
 
 /// Starts the server on this core, loads it and ends it.
@@ -91,13 +71,18 @@ async fn one_round(
     server: &Binary,
     core: &str,
     size: &Size,
-    progress: &Progress,
+    progress: &ProgressBar,
 ) -> Result<Figures> {
     let mut running = server.start(core, &[]).await?;
     let pid = running.pid;
     let readers = size.readers as usize;
     let messages = size.messages as usize;
-    let crowd = Arc::new(Crowd::new(running.addr, readers, WARM_UP + messages));
+    let crowd = Arc::new(Crowd::new(
+        running.addr,
+        readers,
+        WARM_UP + messages,
+        progress.clone(),
+    ));
     let before = server::rss(pid)?;
     let mut tasks = JoinSet::new();
     for number in 1..=readers {
@@ -106,7 +91,7 @@ async fn one_round(
     }
     let work = async {
         tokio::select! {
-            figures = load(&crowd, pid, before, messages, progress) => figures,
+            figures = load(&crowd, pid, before) => figures,
             Some(end) = tasks.join_next() => Err(match end {
                 Ok(Err(error)) => error,
                 Err(error) => error.into(),
@@ -116,70 +101,55 @@ async fn one_round(
     running.during(work).await
 }
 
-async fn load(
-    crowd: &Crowd,
-    pid: u32,
-    before: u64,
-    messages: usize,
-    progress: &Progress,
-) -> Result<Figures> {
-    all_joined(crowd, 1, "connecting", progress).await?;
-    server::settle(pid).await?;
+async fn load(crowd: &Crowd, pid: u32, before: u64) -> Result<Figures> {
+    let size = crowd.size;
+    let messages = crowd.heard.len() - WARM_UP;
+    all_joined(crowd, 1, "connecting").await?;
+    server::settle(&[pid]).await?;
     let idle = server::rss(pid)?;
 
-    let (mut poster, events) = Poster::join(crowd.addr, crowd.size + 1).await?;
-    // It is told who comes and goes: nobody looks, but somebody has to take it.
-    tokio::spawn(events.ignore());
+    let mut poster = Poster::join(crowd.addr, size + 1).await?;
     for number in 0..WARM_UP {
         let (_, heard) = fan_out(crowd, &mut poster, number).await?;
-        ensure!(
-            heard == crowd.size,
-            "{heard} of {} heard a warm-up message",
-            crowd.size
-        );
+        ensure!(heard == size, "{heard} of {size} heard a warm-up message");
     }
-    server::settle(pid).await?;
+    server::settle(&[pid]).await?;
 
-    let cpu = CpuTime::of(&[pid])?;
+    let cpu = server::cpu(&[pid])?;
     let mut times = Vec::new();
     let mut heard = 0;
     for number in WARM_UP..WARM_UP + messages {
         let (time, by) = fan_out(crowd, &mut poster, number).await?;
         times.push(ms(time));
         heard += by;
-        progress.show(&format!("fan-out {}/{messages}", times.len()));
+        crowd.progress.set_message(format!("fan-out {}/{messages}", times.len()));
     }
-    server::settle(pid).await?;
-    let cpu = cpu.since()?;
+    server::settle(&[pid]).await?;
+    let cpu_us = server::cpu_us(&[pid], cpu, heard)?;
     let used = server::rss(pid)?;
 
     let repeats = crowd.repeats.load(Relaxed);
     let start = Instant::now();
     crowd.storm();
-    all_joined(crowd, 2, "reconnecting", progress).await?;
+    all_joined(crowd, 2, "reconnecting").await?;
     let storm = start.elapsed();
 
-    let each_kib = |kib: u64| kib.saturating_sub(before) as f64 / crowd.size as f64;
+    let each_kib = |kib: u64| kib.saturating_sub(before) as f64 / size as f64;
     let [p50_ms, p99_ms] = p50_p99(times);
     Ok(Figures {
-        cpu_us: cpu.as_secs_f64() * 1e6 / heard as f64,
+        cpu_us,
         idle_kib: each_kib(idle),
         used_kib: each_kib(used),
         p50_ms,
         p99_ms,
-        lost: (crowd.size * messages).saturating_sub(heard) as f64,
+        lost: (size * messages).saturating_sub(heard) as f64,
         storm_s: storm.as_secs_f64(),
         repeats: (crowd.repeats.load(Relaxed) - repeats) as f64,
     })
 }
 
 /// Waits until every reader has been told `times` times who it is.
-async fn all_joined(
-    crowd: &Crowd,
-    times: usize,
-    doing: &str,
-    progress: &Progress,
-) -> Result<()> {
+async fn all_joined(crowd: &Crowd, times: usize, doing: &str) -> Result<()> {
     let start = Instant::now();
     let size = crowd.size;
     let mut joined = crowd.joined.subscribe();
@@ -189,7 +159,7 @@ async fn all_joined(
             return Ok(());
         }
         let now = *crowd.joined.borrow() - (times - 1) * size;
-        progress.show(&format!("{doing} {now}/{size}"));
+        crowd.progress.set_message(format!("{doing} {now}/{size}"));
         if start.elapsed() > CONNECTED {
             let failure = crowd.last_failure.borrow().clone();
             bail!(

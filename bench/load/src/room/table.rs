@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::round::Figures;
 use crate::server::Program;
+use crate::statistics::median_of;
 
 const HEAD: &str = "\
 | server | made with | CPU per delivery | × floor | memory per reader, idle | after messages \
@@ -14,38 +15,33 @@ const HEAD: &str = "\
 ";
 
 /// Medians over the rounds, and how many times the floor's they are.
-pub fn table<'a>(
-    rounds: impl Iterator<Item = (&'a Program, &'a [Figures])> + Clone,
-) -> Result<String> {
-    let floor = rounds.clone().find(|(program, _)| program.name == "floor");
-    let floor = floor.map(|(_, rounds)| Figures::median(rounds));
+pub fn table(servers: &[(&Program, Vec<Figures>)]) -> Result<String> {
+    let floor = servers.iter().find(|(program, _)| program.name == "floor");
     let mut table = HEAD.to_string();
-    for (program, rounds) in rounds {
-        let m = Figures::median(rounds);
-        let (times, tail) = match &floor {
-            Some(floor) => (
-                format!("{:.2}", m.cpu_us / floor.cpu_us),
-                format!(
-                    "{:.2}",
-                    m.p99_ms / m.p50_ms / (floor.p99_ms / floor.p50_ms)
-                ),
-            ),
-            None => ("–".into(), "–".into()),
+    for (program, rounds) in servers {
+        let of = |of: fn(&Figures) -> f64| median_of(rounds, of);
+        let times = |of: fn(&[Figures]) -> f64| match floor {
+            Some((_, floor)) => format!("{:.2}", of(rounds) / of(floor)),
+            None => "–".into(),
         };
         writeln!(
             table,
-            "| {} | {} | {:.2} µs | {times} | {:.1} KiB | {:.1} KiB | {:.1} ms | {:.1} ms \
-             | {tail} | {} | {:.2} s | {} |",
+            "| {} | {} | {:.2} µs | {} | {:.1} KiB | {:.1} KiB | {:.1} ms | {:.1} ms \
+             | {} | {} | {:.2} s | {} |",
             program.name,
             program.framework()?,
-            m.cpu_us,
-            m.idle_kib,
-            m.used_kib,
-            m.p50_ms,
-            m.p99_ms,
-            m.lost,
-            m.storm_s,
-            m.repeats
+            of(|f| f.cpu_us),
+            times(|rounds| median_of(rounds, |f| f.cpu_us)),
+            of(|f| f.idle_kib),
+            of(|f| f.used_kib),
+            of(|f| f.p50_ms),
+            of(|f| f.p99_ms),
+            times(|rounds| {
+                median_of(rounds, |f| f.p99_ms) / median_of(rounds, |f| f.p50_ms)
+            }),
+            of(|f| f.lost),
+            of(|f| f.storm_s),
+            of(|f| f.repeats)
         )?;
     }
     Ok(table)

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use record::publish;
 use tokio::runtime::Runtime;
 
 use self::reader::Way;
 use crate::machine::leave_a_core;
-use crate::progress::{publish, rounds};
+use crate::progress::rounds;
 
 /// Compare relays of a language model's tokens: reading directly, peer-relay, and llm
 ///
@@ -52,27 +53,18 @@ pub fn measure(args: &Args) -> Result<()> {
     for way in Way::value_variants() {
         if args.only.is_empty() || args.only.contains(way) {
             let relay = way.relay().map(|program| program.build()).transpose()?;
-            ways.push((*way, relay));
+            ways.push((way.name(), (*way, relay)));
         }
     }
     let core = leave_a_core()?;
     let runtime = Runtime::new()?;
-    let figures = rounds(
-        args.rounds,
-        &ways,
-        |(way, _)| way.name().into(),
-        |(way, relay), _| {
-            let tokens = args.tokens as usize;
-            let relay = relay.as_ref();
-            runtime.block_on(round::measure(
-                *way,
-                relay,
-                &core,
-                tokens,
-                args.answers,
-            ))
-        },
-    )?;
-    let ways = ways.iter().map(|(way, _)| *way).zip(figures);
-    publish(&table::table(&ways.collect::<Vec<_>>())?, args.save.as_deref())
+    let figures = rounds(args.rounds, &ways, |(way, relay), _| {
+        runtime.block_on(round::measure(*way, relay.as_ref(), &core, args))
+    })?;
+    let ways = ways.iter().map(|(_, (way, _))| *way).zip(figures);
+    publish(
+        "cargo run --release",
+        &table::table(&ways.collect::<Vec<_>>())?,
+        args.save.as_deref(),
+    )
 }

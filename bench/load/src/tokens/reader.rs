@@ -7,17 +7,14 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use memchr::{memchr, memmem};
 use serde_json::json;
-use tokio::io::AsyncBufRead;
 
-use super::upstream::{MARKER, Plan};
-use crate::http::{Connection, chunk, get, post};
+use super::upstream::MARKER;
+use crate::http::{Connection, Source, chunk};
 use crate::scan::{Scanner, pair};
-use crate::server::Program;
-use crate::statistics::Sequence;
+use crate::server::{Home, Program};
+use crate::statistics::{Sequence, ms};
 
 const JSON: &str = "application/json";
-const PEER_RELAY: Program = Program::bench("peer-relay", "salvo");
-const LLM: Program = Program::book("llm", "salvo");
 
 /// How tokens get from the model server to the reader.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -28,12 +25,13 @@ pub enum Way {
 }
 
 impl Way {
-    pub fn relay(self) -> Option<&'static Program> {
-        match self {
-            Self::Direct => None,
-            Self::PeerRelay => Some(&PEER_RELAY),
-            Self::Llm => Some(&LLM),
-        }
+    pub fn relay(self) -> Option<Program> {
+        let (home, name) = match self {
+            Self::Direct => return None,
+            Self::PeerRelay => (Home::Bench, "peer-relay"),
+            Self::Llm => (Home::Book, "llm"),
+        };
+        Some(Program { home, name, made_with: "salvo" })
     }
 
     pub fn name(self) -> &'static str {
@@ -41,61 +39,56 @@ impl Way {
     }
 }
 
-/// The tokens of an answer that came to its end.
-pub struct Heard {
-    /// How long each token took from the model server's write to this reader's read.
-    pub times: Vec<Duration>,
-    pub sequence: Sequence<usize>,
-}
+/// The tokens of an answer that came to its end, and how long each took from the model
+/// server's write to this reader's read.
+pub type Heard = Sequence<usize>;
 
 /// Asks for an answer, and reads it to its end.
 pub async fn read(
     way: Way,
     addr: SocketAddr,
-    plan: Plan,
+    tokens: usize,
     origin: Instant,
 ) -> Result<Heard> {
     let mut connection = Connection::open(addr).await?;
-    let prompt = plan.to_string();
-    let request = match way {
+    let prompt = tokens.to_string();
+    match way {
         Way::Direct => {
             let message = json!({ "role": "user", "content": prompt });
             let question = json!({ "model": "scripted", "messages": [message], "stream": true });
-            post(addr, "/v1/chat/completions", JSON, &question.to_string())
+            let question = question.to_string();
+            connection.post("/v1/chat/completions", JSON, &question, "200").await?;
         }
         Way::PeerRelay => {
-            let prompt = prompt.replace(' ', "%20");
-            get(addr, &format!("/relay?prompt={prompt}"), "")
+            connection.get(&format!("/relay?prompt={prompt}")).await?;
         }
         Way::Llm => {
             let question = json!({ "prompt": prompt }).to_string();
-            let request = post(addr, "/answers", JSON, &question);
-            let head = connection.ask_whole(&request, "201").await?;
+            let head = connection.post("/answers", JSON, &question, "201").await?;
             let location = head.get("location").context("201 without a location")?;
-            get(addr, &format!("/{location}"), "")
+            connection.get(&format!("/{location}")).await?;
         }
-    };
-    connection.ask(&request, "200").await?;
-    listen(&mut connection.stream, plan.tokens, origin).await
+    }
+    listen(&mut connection.stream, tokens, origin).await
 }
 
 /// Reads until the response ends, which it may do only after the answer has.
 async fn listen(
-    stream: &mut (impl AsyncBufRead + Unpin),
+    stream: Source<'_>,
     tokens: usize,
     origin: Instant,
 ) -> Result<Heard> {
     let mut scanner = Scanner::default();
     let mut done = false;
-    let mut heard = Heard { times: Vec::new(), sequence: Sequence::new(tokens) };
+    let mut heard = Heard::new(tokens);
     let count = |heard: &Heard| format!("after {} tokens", heard.times.len());
     while let Some(data) = chunk(stream).await.with_context(|| count(&heard))? {
         let now = origin.elapsed();
         scanner.room(data.len()).extend(data); // a chunk may end within a line
         while let Some(block) = scanner.next()? {
             if let Some((number, sent)) = token(block.data) {
-                heard.sequence.hear(number, number)?;
-                heard.times.push(now.saturating_sub(sent));
+                heard.hear(number, number)?;
+                heard.times.push(ms(now.saturating_sub(sent)));
             }
             // As a model server says it, and as llm does.
             done |= block.data == b"[DONE]" || block.event == b"done";
@@ -140,10 +133,10 @@ mod tests {
             [event(0), event(1), event(2), "event: done\ndata: {}\n\n".into()];
         for size in 1..=answer.concat().len() {
             let heard = listen_to(&answer, size).await.unwrap();
-            assert_eq!((heard.times.len(), heard.sequence.lost()), (3, 0), "{size}");
+            assert_eq!((heard.times.len(), heard.lost()), (3, 0), "{size}");
         }
         let gap = [event(0), event(2), "data: [DONE]\n\n".into()];
-        assert_eq!(listen_to(&gap, 9).await.unwrap().sequence.lost(), 1);
+        assert_eq!(listen_to(&gap, 9).await.unwrap().lost(), 1);
     }
 
     #[tokio::test]

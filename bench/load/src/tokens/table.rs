@@ -6,8 +6,7 @@ use anyhow::Result;
 
 use super::reader::Way;
 use super::round::{Figures, Load};
-use crate::server::Program;
-use crate::statistics::{median, median_of};
+use crate::statistics::{median_of, sums};
 
 const HEAD: &str = "\
 | way | made with | token p50 | p99 | added p50 | added p99 | p99 under load \
@@ -15,57 +14,52 @@ const HEAD: &str = "\
 | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
 ";
 
-/// Medians over the rounds; but of tokens the sums, so that not one that is lost is hidden.
+/// Medians over the rounds; but of tokens the sums.
 pub fn table(ways: &[(Way, Vec<Figures>)]) -> Result<String> {
     let rounds =
         |way| ways.iter().find(|(w, _)| *w == way).map(|(_, rounds)| rounds);
-    let direct = rounds(Way::Direct);
-    let least =
-        rounds(Way::PeerRelay).map(|rounds| of_load(rounds, |load| load.cpu_us));
+    let alone = |rounds: &Vec<_>| {
+        [0, 1].map(|at| median_of(rounds, |figures: &Figures| figures.alone[at]))
+    };
+    let direct = rounds(Way::Direct).map(alone);
+    let cpu = |rounds: &Vec<_>| median_of(&loads(rounds), |load| load.cpu_us);
+    let least = rounds(Way::PeerRelay).map(cpu);
     let mut table = HEAD.to_string();
     for (way, rounds) in ways {
-        let made_with = way.relay().map_or(Ok("–".into()), Program::framework)?;
-        write!(table, "| {} | {made_with} |", way.name())?;
-        let latencies: [fn(&Figures) -> f64; 2] = [|f| f.p50_ms, |f| f.p99_ms];
-        for of in latencies {
-            write!(table, " {:.3} ms |", median_of(rounds, of))?;
-        }
-        for of in latencies {
-            match direct {
-                Some(direct) if *way != Way::Direct => {
-                    let added = median_of(rounds, of) - median_of(direct, of);
-                    write!(table, " {added:.3} ms |")?;
-                }
-                _ => table.push_str(" – |"),
-            }
-        }
+        let made_with =
+            way.relay().map_or(Ok("–".into()), |relay| relay.framework())?;
+        let [p50, p99] = alone(rounds);
+        write!(
+            table,
+            "| {} | {made_with} | {p50:.3} ms | {p99:.3} ms |",
+            way.name()
+        )?;
         if *way == Way::Direct {
-            writeln!(table, "{}", " – |".repeat(8))?;
+            writeln!(table, "{}", " – |".repeat(10))?;
             continue;
         }
-        write!(table, " {:.3} ms |", of_load(rounds, |load| load.p99_ms))?;
-        let counts: [fn(&Load) -> usize; 5] = [
-            |load| load.answers,
-            |load| load.tokens,
-            |load| load.lost,
-            |load| load.repeated,
-            |load| load.out_of_order,
-        ];
-        for count in counts {
-            let loads = rounds.iter().filter_map(|figures| figures.load.as_ref());
-            write!(table, " {} |", loads.map(count).sum::<usize>())?;
+        match direct {
+            Some([d50, d99]) => {
+                write!(table, " {:.3} ms | {:.3} ms |", p50 - d50, p99 - d99)?;
+            }
+            None => table.push_str(" – | – |"),
         }
-        let cpu = of_load(rounds, |load| load.cpu_us);
-        let times =
-            least.map_or("–".into(), |least| format!("{:.2}", cpu / least));
-        writeln!(table, " {cpu:.2} µs | {times} |")?;
+        let loads = loads(rounds);
+        let answers: usize = loads.iter().map(|load| load.answers).sum();
+        let cpu = cpu(rounds);
+        writeln!(
+            table,
+            " {:.3} ms | {answers} | {} | {cpu:.2} µs | {} |",
+            median_of(&loads, |load| load.p99_ms),
+            sums(loads.iter().map(|load| load.tokens)),
+            least.map_or("–".into(), |least| format!("{:.2}", cpu / least))
+        )?;
     }
     Ok(table)
 }
 
-fn of_load(rounds: &[Figures], of: fn(&Load) -> f64) -> f64 {
-    let loads = rounds.iter().filter_map(|figures| figures.load.as_ref());
-    median(loads.map(of).collect())
+fn loads(rounds: &[Figures]) -> Vec<&Load> {
+    rounds.iter().filter_map(|figures| figures.load.as_ref()).collect()
 }
 
 #[cfg(test)]
@@ -77,12 +71,9 @@ mod tests {
             p99_ms: ms,
             cpu_us,
             answers: 2,
-            tokens: 10 - lost,
-            lost,
-            repeated: 0,
-            out_of_order: 0,
+            tokens: [10 - lost, lost, 0, 0],
         });
-        Figures { p50_ms: ms, p99_ms: 2.0 * ms, load }
+        Figures { alone: [ms, 2.0 * ms], load }
     }
 
     #[test]

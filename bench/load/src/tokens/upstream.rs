@@ -1,99 +1,65 @@
-//! The model server: it answers as the prompt tells it, in the format of real ones, and
+//! The model server: it answers with as many tokens as the prompt asks for, in the format of real ones, and
 //! every token says its number and when it left.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant as Tick, interval_at};
 
-use crate::http::{Head, chunked};
+use crate::http::{Head, chunked, serve};
 
 /// The readers look for this; the token's number and its time follow.
 pub const MARKER: &str = " token-";
 
-/// An answer as a prompt asks for it: `20 ms 500 tokens`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
-    /// The time before each token.
-    pub pace: Duration,
-    pub tokens: usize,
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ms {} tokens", self.pace.as_millis(), self.tokens)
-    }
-}
-
-impl FromStr for Plan {
-    type Err = Error;
-
-    fn from_str(prompt: &str) -> Result<Self> {
-        let words: Vec<_> = prompt.split_whitespace().collect();
-        let [pace, "ms", tokens, "tokens"] = words[..] else {
-            return Err(Error::msg(format!("{prompt:?} is no plan")));
-        };
-        let pace = Duration::from_millis(pace.parse()?);
-        ensure!(!pace.is_zero(), "{prompt:?} has no pace");
-        Ok(Self { pace, tokens: tokens.parse()? })
-    }
-}
+/// The time before each token: 50 tokens a second, as a fast model sends.
+pub const PACE: Duration = Duration::from_millis(20);
 
 /// Starts it on a free port. Its tokens count the time from `origin`.
 pub async fn start(origin: Instant) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let addr = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                if let Err(error) = serve(stream, origin).await {
-                    eprintln!("the model server, on one connection: {error:#}");
-                }
-            });
-        }
-    });
-    Ok(addr)
+    serve("the model server", move |stream| converse(stream, origin)).await
 }
 
 /// One connection: any number of questions.
-async fn serve(stream: TcpStream, origin: Instant) -> Result<()> {
-    stream.set_nodelay(true)?;
-    let mut stream = BufReader::new(stream);
+async fn converse(mut stream: BufReader<TcpStream>, origin: Instant) -> Result<()> {
+    stream.get_ref().set_nodelay(true)?;
     while let Some(head) = Head::read(&mut stream).await? {
         ensure!(
             head.start == "POST /v1/chat/completions HTTP/1.1",
             "{:?} is no question",
             head.start
         );
-        let plan = plan(&head.body(&mut stream).await?)?;
-        answer(stream.get_mut(), plan, origin).await?;
+        let tokens = tokens(&head.body(&mut stream).await?)?;
+        answer(stream.get_mut(), tokens, origin).await?;
     }
     Ok(())
 }
 
-/// The last message of a question is the prompt.
-fn plan(question: &[u8]) -> Result<Plan> {
+/// The last message of a question is the prompt, and the prompt is the number of tokens.
+fn tokens(question: &[u8]) -> Result<usize> {
     let question: Value = serde_json::from_slice(question)?;
     let last = question["messages"].as_array().and_then(|messages| messages.last());
     let prompt = last.and_then(|message| message["content"].as_str());
-    prompt.context("a question without a prompt")?.parse()
+    let prompt = prompt.context("a question without a prompt")?;
+    prompt.parse().with_context(|| format!("{prompt:?} is no number of tokens"))
 }
 
 /// Each event is one chunk and one write, as servers do that wait for each token.
-async fn answer(stream: &mut TcpStream, plan: Plan, origin: Instant) -> Result<()> {
+async fn answer(
+    stream: &mut TcpStream,
+    tokens: usize,
+    origin: Instant,
+) -> Result<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
                 cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
     let role = r#"{"role":"assistant","content":""}"#;
     stream.write_all(chunked(&delta(role, "null")).as_bytes()).await?;
-    let mut next = interval_at(Tick::now() + plan.pace, plan.pace);
-    for number in 0..plan.tokens {
+    let mut next = interval_at(Tick::now() + PACE, PACE);
+    for number in 0..tokens {
         next.tick().await;
         let text = text(number, origin.elapsed());
         let token = delta(&format!(r#"{{"content":"{text}"}}"#), "null");
@@ -102,8 +68,8 @@ async fn answer(stream: &mut TcpStream, plan: Plan, origin: Instant) -> Result<(
     stream.write_all(chunked(&delta("{}", r#""stop""#)).as_bytes()).await?;
     let usage = json!({
         "prompt_tokens": 9,
-        "completion_tokens": plan.tokens,
-        "total_tokens": plan.tokens + 9,
+        "completion_tokens": tokens,
+        "total_tokens": tokens + 9,
     });
     let usage = event("[]", &usage.to_string());
     stream.write_all(chunked(&usage).as_bytes()).await?;
@@ -137,23 +103,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prompt_says_what_it_is_parsed_to() {
-        let plan = Plan { pace: Duration::from_millis(20), tokens: 500 };
-        assert_eq!(plan.to_string(), "20 ms 500 tokens");
-        assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
-        for wrong in
-            ["", "20 ms", "0 ms 5 tokens", "20 ms x tokens", "20 s 5 tokens"]
-        {
-            assert!(wrong.parse::<Plan>().is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn the_last_message_is_the_prompt() {
+    fn the_last_message_says_how_many_tokens_to_send() {
         let question = br#"{"messages":[{"role":"system","content":"Be brief."},
-            {"role":"user","content":"5 ms 2 tokens"}]}"#;
-        assert_eq!(plan(question).unwrap().tokens, 2);
-        assert!(plan(b"{}").is_err());
+            {"role":"user","content":"2"}]}"#;
+        assert_eq!(tokens(question).unwrap(), 2);
+        assert!(tokens(b"{}").is_err());
+        for wrong in ["", "x", "2 tokens", "-2"] {
+            let question = json!({ "messages": [{ "content": wrong }] });
+            assert!(tokens(question.to_string().as_bytes()).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]
