@@ -11,7 +11,13 @@ use thirtyfour::{
     By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle,
 };
 
+use tokio::sync::Mutex;
+
 use crate::wait::{until, within};
+
+/// One browser starts at a time: several at once, from a disk that has not been read yet,
+/// take longer than a test waits.
+static STARTING: Mutex<()> = Mutex::const_new(());
 
 /// One browser for one test. Dropping it ends the driver and the browser.
 pub struct Browser {
@@ -38,7 +44,9 @@ impl Browser {
             wishes.add_arg(argument).unwrap();
         }
         let url = format!("http://127.0.0.1:{port}");
+        let starting = STARTING.lock().await;
         let driver = within("a browser", WebDriver::new(url, wishes)).await;
+        drop(starting);
         let driver = ManuallyDrop::new(driver.expect("Chromium starts"));
         Self { chromedriver, driver }
     }

@@ -27,7 +27,8 @@ const NO_TARGETS: [(&str, &str); 5] = [
 ];
 
 fn read(file: &str) -> String {
-    fs::read_to_string(root().join(file)).unwrap()
+    fs::read_to_string(root().join(file))
+        .unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// The pages that the English SUMMARY lists, as one text.
@@ -177,6 +178,18 @@ fn the_parsers_of_client_and_llm_are_one_text() {
         assert!(
             copy == parser,
             "examples/llm/parser.rs is not examples/client/parser.rs"
+        );
+    }
+}
+
+#[test]
+fn every_script_of_the_theme_is_loaded() {
+    let loaders = ["book.toml", "theme/index.hbs"].map(read).concat();
+    for entry in fs::read_dir(root().join("theme")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            !name.ends_with(".js") || loaders.contains(&name),
+            "book.toml does not name theme/{name} in additional-js"
         );
     }
 }

@@ -1,6 +1,12 @@
 //! `cargo book`: what it builds, what it finds, what it serves, and how it helps
 //! translators. Every test works on a copy of the book.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what it expects"
+)]
+
 mod build;
 mod check;
 mod feed;
