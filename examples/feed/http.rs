@@ -12,7 +12,7 @@ use super::log::{Event, Failure, MAX_DATA};
 use super::reader::{Begin, Feed};
 
 // ANCHOR: bounds
-/// Bytes of a request: data in which JSON writes each byte as `\u0000`, and the rest.
+/// Bytes of a request: data in which JSON writes each byte as `\u0001`, and the rest.
 const MAX_REQUEST: usize = 8 * MAX_DATA;
 /// Bytes of an idempotency key: a UUID has 36.
 const MAX_KEY: usize = 128;
@@ -66,16 +66,21 @@ impl Post {
 }
 
 /// The name that the client gives this request. It may repeat the request under the same
-/// name: the event is stored once.
+/// name: the event is stored once. By the draft, `"order 17"` is written with its quotes; most
+/// clients leave them out, so `order-17` and `"order-17"` are the same key.
 fn key(req: &Request) -> Reply<Option<String>> {
-    let Some(key) = req.headers().get("idempotency-key") else { return Ok(None) };
-    let is_key = |key: &&str| {
-        (1..=MAX_KEY).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_graphic())
-    };
-    let key = key.to_str().ok().filter(is_key);
-    let why = "Idempotency-Key is not 1 to 128 visible ASCII characters";
-    key.map(|key| Some(key.into())).ok_or_else(|| bad(why))
+    let mut lines = req.headers().get_all("idempotency-key").iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    let is_token = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = line.to_str().ok().and_then(|line| match line.strip_prefix('"') {
+        Some(rest) => unquote(rest),
+        None => Some(line).filter(is_token).map(Into::into),
+    });
+    let is_one = lines.next().is_none();
+    let key = key.filter(|key| is_one && (1..=MAX_KEY).contains(&key.len()));
+    let why = "Idempotency-Key is not one key of 1 to 128 visible ASCII characters, or \
+               of these and spaces in quotes";
+    key.map(Some).ok_or_else(|| bad(why))
 }
 
 fn not_stored(failure: Failure) -> StatusError {
@@ -87,6 +92,20 @@ fn not_stored(failure: Failure) -> StatusError {
     status.brief(failure.to_string())
 }
 // ANCHOR_END: post
+
+/// The text of a string (RFC 9651, 3.3.3) after its first quote.
+fn unquote(rest: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut chars = rest.strip_suffix('"')?.chars();
+    while let Some(next) = chars.next() {
+        text.push(match next {
+            '\\' => chars.next().filter(|escaped| ['"', '\\'].contains(escaped))?,
+            ' ' | '!' | '#'..='~' => next,
+            _ => return None,
+        });
+    }
+    Some(text)
+}
 
 const JSON: &str = "application/json";
 
@@ -151,19 +170,30 @@ impl Listen {
 // ANCHOR: from
 impl Begin {
     fn of(req: &Request) -> Reply<Self> {
-        // An EventSource that connects again asks for the URL that it was made with, so
-        // its header is newer than the ID in the URL.
-        let header = req.headers().get("last-event-id").map(|id| id.as_bytes());
-        let after = req.queries().get("after").map(|id| id.as_bytes());
-        let is_id = |id: &&[u8]| !id.is_empty();
-        if let Some(id) = header.filter(is_id).or(after.filter(is_id)) {
-            let id = str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-            return Ok(id.map_or(Self::Malformed, Self::After));
+        let known = ["from", "reader", "after", "lastEventId"];
+        let mut names = req.queries().keys();
+        if let Some(name) = names.find(|name| !known.contains(&name.as_str())) {
+            return Err(bad(format!(
+                "{name:?} is none of the parameters: {known:?}"
+            )));
         }
-        match req.queries().get("from").map(String::as_str) {
-            None => Ok(Self::Now),
-            Some("start") => Ok(Self::Start),
-            Some(_) => Err(bad("`from` can be `start` only")),
+        // An EventSource that connects again asks for the URL that it was made with, so
+        // its header is newer than the ID in the URL. Two libraries say `lastEventId` there.
+        let header = req.headers().get("last-event-id").map(|id| id.as_bytes());
+        let query = |name| req.queries().get(name).map(|id| id.as_bytes());
+        let mut ids = [header, query("after"), query("lastEventId")].into_iter();
+        let id = ids.find_map(|id| id.filter(|id| !id.is_empty()));
+        let from = req.queries().get("from").map(String::as_str);
+        match (id, from) {
+            (_, Some(from)) if from != "start" => {
+                Err(bad("`from` can be `start` only"))
+            }
+            (Some(id), _) => {
+                let id = str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+                Ok(id.map_or(Self::Malformed, Self::After))
+            }
+            (None, Some(_)) => Ok(Self::Start),
+            (None, None) => Ok(Self::Now),
         }
     }
 }

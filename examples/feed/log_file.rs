@@ -8,9 +8,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use redb::{TableDefinition, WriteTransaction};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::log::{Event, Failure, Id};
+use super::store::MAX_READS;
 
 /// Bytes of the file in memory, at most.
 const CACHE: usize = 64 << 20;
@@ -32,6 +34,7 @@ const VERSION: u64 = 1;
 pub struct LogFile {
     path: PathBuf,
     database: RwLock<Option<Database>>,
+    turns: Arc<Semaphore>,
 }
 
 impl LogFile {
@@ -47,16 +50,20 @@ impl LogFile {
         let database = open(&path).map_err(fault)?;
         let newest = (|| newest(&database.begin_read()?))().map_err(fault)?;
         let database = RwLock::new(Some(database));
-        Ok((Arc::new(Self { path, database }), newest))
+        let turns = Arc::new(Semaphore::new(MAX_READS));
+        Ok((Arc::new(Self { path, database, turns }), newest))
     }
 
-    /// Reads on a thread where waiting for the disk stops no stream.
+    /// Reads on a thread where waiting for the disk stops no stream. The thread has a turn
+    /// until it has read, though whoever asked may be gone.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, Failure> {
         let file = self.clone();
+        let turn = self.turns.clone().acquire_owned().await;
         let read = spawn_blocking(move || {
+            let _turn = turn;
             let database = file.database.read();
             let database = database.as_ref().ok_or_else(closed)?;
             read(&database.begin_read()?)

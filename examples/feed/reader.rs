@@ -17,8 +17,6 @@ use super::store::Store;
 // ANCHOR: bounds
 /// Readers at once.
 const MAX_READERS: usize = 16_384;
-/// Readers that are served from the store at once; the others wait for their turn.
-const MAX_READS: usize = 16;
 /// How long a client waits that has lost its connection, before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
@@ -29,7 +27,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Feed {
     pub store: Store,
     tail: Arc<Tail>,
-    reads: Semaphore,
     places: Arc<Semaphore>,
     /// Readers that can be cut, by the ID that only they know.
     named: Mutex<HashMap<u128, CancellationToken>>,
@@ -41,7 +38,6 @@ impl Feed {
         Self {
             store,
             tail,
-            reads: Semaphore::new(MAX_READS),
             places: Arc::new(Semaphore::new(MAX_READERS)),
             named: Mutex::default(),
             stop: CancellationToken::new(),
@@ -73,13 +69,11 @@ impl Feed {
             Begin::After(id) => id,
             Begin::Start | Begin::Malformed => self.store.start().await?,
         };
-        let begin = SseEvent::default().retry(RETRY);
         let begin = match from {
-            Begin::Malformed => resync("malformed", position).retry(RETRY),
-            Begin::After(_) => begin,
-            // A reader that is cut off before the first event comes back with this ID, and
-            // misses nothing. It is no event: a client only remembers it.
-            Begin::Now | Begin::Start => begin.id(position.to_string()),
+            Begin::Malformed => {
+                resync("malformed", position).retry(RETRY).to_string()
+            }
+            _ => begin(position),
         };
         let stop = self.stop.child_token();
         if let Some(id) = id {
@@ -89,7 +83,7 @@ impl Feed {
                 Entry::Vacant(free) => drop(free.insert(stop.clone())),
             }
         }
-        let begin = Some(begin.to_string().into());
+        let begin = Some(begin.into());
         let feed = self.clone();
         Ok(Reader { feed, id, begin, position, stop, _place: place })
     }
@@ -101,7 +95,6 @@ impl Feed {
         if let Some(next) = self.tail.next_after(id) {
             return Ok(next);
         }
-        let _turn = self.reads.acquire().await;
         Ok(match self.store.after(id).await? {
             Next::Events(events) => Next::chunk(&events),
             Next::UpToDate => Next::UpToDate,
@@ -125,6 +118,16 @@ pub enum Begin {
     Malformed,
 }
 // ANCHOR_END: from
+
+// ANCHOR: first
+/// The first event of a stream says nothing, and gives its reader a place: who is cut off
+/// before the next one comes back with this ID, and misses nothing. By the standard, an ID
+/// would count without type and data. In Firefox and Safari it does not.
+fn begin(position: Id) -> String {
+    let retry = RETRY.as_millis();
+    format!("event: begin\ndata:\nid: {position}\nretry: {retry}\n\n")
+}
+// ANCHOR_END: first
 
 /// Says that a reader may have missed events, why, and after which event it continues.
 fn resync(reason: &str, position: Id) -> SseEvent {
@@ -152,7 +155,7 @@ impl Reader {
         if let Some(begin) = self.begin.take() {
             return begin;
         }
-        let comment = Bytes::from_static(b":\n\n");
+        let comment = Bytes::from_static(b":\n"); // no block: some clients make events of these
         timeout(HEARTBEAT, self.news()).await.unwrap_or(comment)
     }
 

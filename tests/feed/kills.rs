@@ -101,7 +101,7 @@ const NOTES: [&str; 12] = [
     "id: 5-5\n\nevent: resync",
     "\u{feff}mark",
     ": no comment",
-    "nul \0",
+    "control \u{1}",
     "two\n\nthree",
     "the end",
 ];
