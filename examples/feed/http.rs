@@ -173,9 +173,9 @@ impl Begin {
         let known = ["from", "reader", "after", "lastEventId"];
         let mut names = req.queries().keys();
         if let Some(name) = names.find(|name| !known.contains(&name.as_str())) {
-            return Err(bad(format!(
-                "{name:?} is none of the parameters: {known:?}"
-            )));
+            let name = name.escape_debug();
+            let known = known.join("`, `");
+            return Err(bad(format!("`{name}` is not one of `{known}`")));
         }
         // An EventSource that connects again asks for the URL that it was made with, so
         // its header is newer than the ID in the URL. Two libraries say `lastEventId` there.

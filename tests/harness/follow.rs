@@ -311,7 +311,7 @@ impl Reading {
         let mut found = Vec::new();
         let mut events = self.parser.feed(bytes);
         while let Some(event) = events.next().expect("no event is too large") {
-            if ["begin", "foreign"].contains(&&*event.event_type) {
+            if ["begin", "foreign"].contains(&event.event_type) {
                 assert_eq!(event.data, "", "{}", event.event_type);
                 continue;
             }
