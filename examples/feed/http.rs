@@ -2,12 +2,14 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use futures_util::stream::{self, StreamExt};
-use salvo::http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use salvo::http::{HeaderName, HeaderValue, Method, header};
 use salvo::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
+use super::edge::{self, read, refuse_foreign};
 use super::log::{Event, Failure, MAX_DATA};
 use super::reader::{Begin, Feed};
 
@@ -19,13 +21,17 @@ const MAX_KEY: usize = 128;
 // ANCHOR_END: bounds
 
 pub fn router(feed: Arc<Feed>) -> Router {
-    let one = Router::with_path("{id}").get(Look(feed.clone()));
+    let look = Look(feed.clone());
+    let one = Router::with_path("{id}").head(look.clone()).get(look);
+    let listen = Listen(feed.clone());
     let events = Router::with_path("events")
-        .get(Listen(feed.clone()))
+        .head(listen.clone())
+        .get(listen)
         .post(Post(feed.clone()))
         .push(one);
     let cut = Router::with_path("readers/{id}").delete(Cut(feed));
-    Router::new().get(page).push(events).push(cut)
+    let edge = Router::new().hoop(edge::close_if_refused);
+    edge.head(page).get(page).push(events).push(cut)
 }
 
 #[handler]
@@ -41,7 +47,7 @@ struct Post(Arc<Feed>);
 #[handler]
 impl Post {
     async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
-        let body = read(req).await?;
+        let body = read(req, MAX_REQUEST).await?;
         refuse_foreign(req)?;
         if req.content_type().is_none_or(|kind| kind.essence_str() != JSON) {
             let why = format!("the content type is not {JSON}");
@@ -109,59 +115,31 @@ fn unquote(rest: &str) -> Option<String> {
 
 const JSON: &str = "application/json";
 
-/// Reads a body to its end, even one that is too long: a server that closes with bytes unread
-/// resets the connection, and the client may never see the reason.
-async fn read(req: &mut Request) -> Reply<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = req.take_body();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|_| bad("the body broke off"))?;
-        if let (Ok(data), 0..=MAX_REQUEST) = (frame.into_data(), bytes.len()) {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    if bytes.len() > MAX_REQUEST {
-        let why = format!("a request has {MAX_REQUEST} bytes at most");
-        return Err(StatusError::payload_too_large().brief(why));
-    }
-    Ok(bytes)
-}
-
-/// Any web page can send requests to this server. A browser says from which origin a
-/// request comes; other clients say nothing.
-pub fn refuse_foreign(req: &Request) -> Reply<()> {
-    let Some(origin) = req.headers().get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if origin.is_some_and(|(_, authority)| Some(authority) == host) {
-        return Ok(());
-    }
-    Err(StatusError::forbidden().brief("a page of another origin has sent this"))
-}
-
 fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)
 }
 
 // ANCHOR: listen
+#[derive(Clone)]
 struct Listen(Arc<Feed>);
 
 #[handler]
 impl Listen {
     async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
+        refuse_foreign(req)?;
+        refuse_unknown(req, &["from", "reader", "after", "lastEventId"])?;
         let from = Begin::of(req)?;
-        let reader = self.0.reader(from, reader_id(req)?).await.map_err(not_read)?;
+        let id = reader_id(req)?;
+        if req.method() == Method::HEAD {
+            send(res, stream::empty()); // the head alone, and no reader
+            return Ok(());
+        }
+        let reader = self.0.reader(from, id).await.map_err(not_read)?;
         let cut = reader.stop.clone().cancelled_owned();
         let events = stream::unfold(reader, async |mut reader| {
-            Some((Ok::<_, Infallible>(reader.next().await), reader))
+            Some((reader.next().await, reader))
         });
-        let unbuffered = HeaderName::from_static("x-accel-buffering");
-        res.headers_mut().extend([
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (unbuffered, HeaderValue::from_static("no")),
-        ]);
-        res.stream(events.take_until(cut));
+        send(res, events.take_until(cut));
         Ok(())
     }
 }
@@ -170,36 +148,54 @@ impl Listen {
 // ANCHOR: from
 impl Begin {
     fn of(req: &Request) -> Reply<Self> {
-        let known = ["from", "reader", "after", "lastEventId"];
-        let mut names = req.queries().keys();
-        if let Some(name) = names.find(|name| !known.contains(&name.as_str())) {
-            let name = name.escape_debug();
-            let known = known.join("`, `");
-            return Err(bad(format!("`{name}` is not one of `{known}`")));
-        }
-        // An EventSource that connects again asks for the URL that it was made with, so
-        // its header is newer than the ID in the URL. Two libraries say `lastEventId` there.
-        let header = req.headers().get("last-event-id").map(|id| id.as_bytes());
-        let query = |name| req.queries().get(name).map(|id| id.as_bytes());
-        let mut ids = [header, query("after"), query("lastEventId")].into_iter();
-        let id = ids.find_map(|id| id.filter(|id| !id.is_empty()));
-        let from = req.queries().get("from").map(String::as_str);
-        match (id, from) {
-            (_, Some(from)) if from != "start" => {
-                Err(bad("`from` can be `start` only"))
-            }
-            (Some(id), _) => {
-                let id = str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-                Ok(id.map_or(Self::Malformed, Self::After))
-            }
-            (None, Some(_)) => Ok(Self::Start),
-            (None, None) => Ok(Self::Now),
-        }
+        let from = match req.queries().get("from").map(String::as_str) {
+            None => Self::Now,
+            Some("start") => Self::Start,
+            Some(_) => return Err(bad("`from` can be `start` only")),
+        };
+        let Some(last) = last_event_id(req) else { return Ok(from) };
+        let id = str::from_utf8(last).ok().and_then(|id| id.parse().ok());
+        Ok(id.map_or(Self::Malformed, Self::After))
     }
 }
 // ANCHOR_END: from
 
+// ANCHOR: last_event_id
+/// The ID of the last event that a client has: in the header, or in the URL from a client
+/// that cannot set it. An EventSource that connects again asks for the URL that it was made
+/// with, so its header is newer. Two libraries call it `lastEventId`.
+fn last_event_id(req: &Request) -> Option<&[u8]> {
+    let header = req.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    let query = |name| req.queries().get(name).map(|id: &String| id.as_bytes());
+    let ids = [header, query("after"), query("lastEventId")];
+    ids.into_iter().flatten().find(|id| !id.is_empty())
+}
+
+/// A parameter with another name is a mistake of the client: it would wait for events that
+/// never come.
+fn refuse_unknown(req: &Request, known: &[&str]) -> Reply<()> {
+    match req.queries().keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(bad(format!("there is no parameter `{name}` here"))),
+        None => Ok(()),
+    }
+}
+// ANCHOR_END: last_event_id
+
+// ANCHOR: send
+/// Sends a stream that no cache keeps, and no proxy holds back.
+fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    res.headers_mut().extend([
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (unbuffered, HeaderValue::from_static("no")),
+    ]);
+    res.stream(events.map(Ok::<_, Infallible>));
+}
+// ANCHOR_END: send
+
 // ANCHOR: look
+#[derive(Clone)]
 struct Look(Arc<Feed>);
 
 #[handler]

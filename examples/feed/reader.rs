@@ -15,8 +15,8 @@ use super::log::{Chunk, Failure, Id, Next, Tail};
 use super::store::Store;
 
 // ANCHOR: bounds
-/// Readers at once.
-const MAX_READERS: usize = 16_384;
+/// Readers at once, where the system allows as many open files.
+pub const MAX_READERS: usize = 16_384;
 /// How long a client waits that has lost its connection, before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
@@ -30,23 +30,19 @@ pub struct Feed {
     places: Arc<Semaphore>,
     /// Readers that can be cut, by the ID that only they know.
     named: Mutex<HashMap<u128, CancellationToken>>,
-    stop: CancellationToken,
+    /// Ends all streams, each with its last chunk.
+    pub stop: CancellationToken,
 }
 
 impl Feed {
-    pub fn new(store: Store, tail: Arc<Tail>) -> Self {
+    pub fn new(store: Store, tail: Arc<Tail>, readers: usize) -> Self {
         Self {
             store,
             tail,
-            places: Arc::new(Semaphore::new(MAX_READERS)),
+            places: Arc::new(Semaphore::new(readers)),
             named: Mutex::default(),
             stop: CancellationToken::new(),
         }
-    }
-
-    /// Ends all streams, each with its last chunk.
-    pub fn stop(&self) {
-        self.stop.cancel();
     }
 
     /// Ends the stream of the reader that has this ID, and says whether there was one.

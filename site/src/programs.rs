@@ -35,7 +35,7 @@ macro_rules! programs {
 programs! {
     chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new(chat::MAX_USERS));
     faults: "../../examples/faults/main.rs" => faults::router();
-    feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::http::refuse_foreign)?;
+    feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::edge::refuse_foreign)?;
     llm: "../../examples/llm/main.rs" => answers().await?;
     tick: "../../examples/tick/main.rs" => tick::router();
     wire: "../../examples/wire/main.rs" => wire::router();

@@ -63,7 +63,7 @@ async fn a_post_that_is_no_event_is_refused_with_a_reason() {
         let body = event("note", &"x".repeat(size));
         let answer = feed.post(body.clone(), None).await;
         assert_eq!(answer.status(), 413);
-        assert!(answer.text().await.unwrap().contains("32768 bytes at most"));
+        assert!(answer.text().await.unwrap().contains("more than 32768 bytes"));
         let answer = feed.post(tests::chunks(body.as_bytes()), None).await;
         assert_eq!(answer.status(), 413, "its length is not told before");
     }
