@@ -147,7 +147,7 @@ struct EndsProcess;
 impl Drop for EndsProcess {
     fn drop(&mut self) {
         if thread::panicking() {
-            tracing::error!("the thread that writes has failed");
+            eprintln!("the thread that writes has failed, so this program ends");
             process::exit(1);
         }
     }

@@ -45,8 +45,7 @@ impl LogFile {
             let why = say(&why);
             format!("cannot use {}: {why}; it is not overwritten", path.display())
         };
-        fs::create_dir_all(dir)
-            .map_err(|why| format!("{}: {why}", dir.display()))?;
+        create_dir(dir).map_err(|why| format!("{}: {why}", dir.display()))?;
         let database = open(&path).map_err(fault)?;
         let newest = (|| newest(&database.begin_read()?))().map_err(fault)?;
         let database = RwLock::new(Some(database));
@@ -141,14 +140,26 @@ fn create(path: &Path) -> Result<(), redb::Error> {
     log.commit()?;
     database.close()?;
     fs::rename(&new, path)?;
-    #[cfg(unix)] // so that the file's name is on the disk, too
-    path.parent()
-        .map(File::open)
-        .transpose()?
-        .map_or(Ok(()), |dir| dir.sync_all())?;
-    Ok(())
+    Ok(sync_parent(path)?)
 }
 // ANCHOR_END: open
+
+/// Makes a folder, and those that it is in.
+fn create_dir(dir: &Path) -> io::Result<()> {
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<_> = dir.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(dir)?;
+    missing.into_iter().try_for_each(sync_parent)
+}
+
+/// Returns when the name of a new file or folder is on the disk, too.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if cfg!(unix) {
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
 
 fn newest(log: &ReadTransaction) -> Result<Id, redb::Error> {
     let newest = log.open_table(EVENTS)?.last()?.map(|(id, _)| to_id(id.value()));
