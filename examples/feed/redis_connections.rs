@@ -72,6 +72,17 @@ impl Connections {
         Ok(blocking)
     }
 
+    /// Returns when the address of a replica leads to a primary.
+    pub async fn primary(&self) {
+        loop {
+            sleep(LOOK).await;
+            if self.share().await.is_ok_and(|shared| !shared.is_replica) {
+                return;
+            }
+        }
+    }
+    // ANCHOR_END: connect
+
     async fn share(&self) -> Result<Shared, Failure> {
         let connection = self.open(PATIENCE).await?;
         let failed = CancellationToken::new();
@@ -91,17 +102,6 @@ impl Connections {
             self.client.get_multiplexed_async_connection_with_config(&config);
         Ok(opened.await?)
     }
-
-    /// Returns when the address of a replica leads to a primary.
-    pub async fn primary(&self) {
-        loop {
-            sleep(LOOK).await;
-            if self.share().await.is_ok_and(|shared| !shared.is_replica) {
-                return;
-            }
-        }
-    }
-    // ANCHOR_END: connect
 
     /// Gives the shared connection up, until the next `connect`, and remembers why.
     pub fn give_up(&self, why: &Failure) {
