@@ -32,7 +32,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Duration, sleep, timeout};
 
-use fault::{Chunk, Fault, Step, broken, chunks, find};
+use fault::{Fault, Step, chunks, find};
 use script::{Asked, Script, Stream, Streams};
 
 /// Bytes of a script: some 60 faults.
@@ -62,14 +62,18 @@ async fn serve(addr: &str) -> io::Result<()> {
 
 pub fn router() -> Router {
     let streams = Arc::<Mutex<Streams>>::default();
-    let attempts = Router::with_path("attempts").get(Attempts(streams.clone()));
+    let attempts = Attempts(streams.clone());
+    let attempts =
+        Router::with_path("attempts").get(attempts.clone()).head(attempts);
     let one = Router::with_path("streams/{id}")
         .put(Switch(streams.clone()))
+        .head(Peek(streams.clone()))
         .get(Play(streams));
     Router::new()
         .hoop(one_request_each)
         .get(page)
-        .push(Router::with_path("faults/{fault}").get(play))
+        .head(page)
+        .push(Router::with_path("faults/{fault}").get(play).head(play))
         .push(one.push(attempts))
 }
 
@@ -91,10 +95,10 @@ async fn page() -> Text<&'static str> {
 
 /// Plays a fault by its name in the URL.
 #[handler]
-async fn play(req: &Request, res: &mut Response) -> Reply<()> {
+async fn play(req: &Request, res: &mut Response, conn: &mut ConnCtrl) -> Reply<()> {
     let name = req.param::<String>("fault").unwrap_or_default();
     let fault = find(&name).map_err(|why| StatusError::not_found().brief(why))?;
-    act(fault, req, res, Bytes::new(), sleep(LIFETIME)).await
+    act(fault, req, res, conn, Bytes::new(), sleep(LIFETIME)).await
 }
 
 /// Gives a stream a script, and ends the connections that it has. A page of another
@@ -103,7 +107,7 @@ struct Switch(Arc<Mutex<Streams>>);
 
 #[handler]
 impl Switch {
-    async fn handle(&self, req: &mut Request) -> Reply<StatusCode> {
+    async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
         let id = req.param::<String>("id").unwrap_or_default();
         let body = read(req, MAX_SCRIPT).await?;
         if body.len() > MAX_SCRIPT {
@@ -119,10 +123,12 @@ impl Switch {
         let mut streams = self.0.lock();
         if let Some(stream) = streams.by_id(&id) {
             stream.switch(script);
-            return Ok(StatusCode::NO_CONTENT);
+            res.status_code(StatusCode::NO_CONTENT);
+        } else {
+            streams.add(id, script);
+            res.status_code(StatusCode::CREATED).render("created\n");
         }
-        streams.add(id, script);
-        Ok(StatusCode::CREATED)
+        Ok(())
     }
 }
 
@@ -131,7 +137,12 @@ struct Play(Arc<Mutex<Streams>>);
 
 #[handler]
 impl Play {
-    async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
+    async fn handle(
+        &self,
+        req: &Request,
+        res: &mut Response,
+        conn: &mut ConnCtrl,
+    ) -> Reply<()> {
         let asked = Asked {
             last_event_id: last_event_id(req),
             moved: moved(req),
@@ -152,11 +163,28 @@ impl Play {
         let over = async move {
             timeout(LIFETIME, switched.changed()).await.ok();
         };
-        act(fault, req, res, first.into(), over).await
+        act(fault, req, res, conn, first.into(), over).await
+    }
+}
+
+/// Answers HEAD as the next attempt will be answered, and is none itself.
+struct Peek(Arc<Mutex<Streams>>);
+
+#[handler]
+impl Peek {
+    async fn handle(
+        &self,
+        req: &Request,
+        res: &mut Response,
+        conn: &mut ConnCtrl,
+    ) -> Reply<()> {
+        let fault = find_stream(&mut self.0.lock(), req)?.next();
+        act(fault, req, res, conn, Bytes::new(), sleep(LIFETIME)).await
     }
 }
 
 /// Lists the attempts that a stream has seen.
+#[derive(Clone)]
 struct Attempts(Arc<Mutex<Streams>>);
 
 #[handler]
@@ -181,6 +209,7 @@ async fn act(
     (_, steps): &'static Fault,
     req: &Request,
     res: &mut Response,
+    conn: &ConnCtrl,
     first: Bytes,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> Reply<()> {
@@ -207,9 +236,9 @@ async fn act(
             if let [Step::Stall, ..] = steps {
                 over.await;
             }
-            // After an error before the first byte, the head is not sent, either.
-            res.stream(stream::once(future::ready(Chunk::Err(broken()))));
-            return Ok(());
+            // The connection goes, and this request with it.
+            conn.abort();
+            return future::pending().await;
         }
     };
     let mut ids = u64::from(position(req).unwrap_or(0)) + 1..;

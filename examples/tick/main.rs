@@ -41,7 +41,8 @@ async fn serve(addr: &str) -> io::Result<()> {
 
 // ANCHOR: router
 pub fn router() -> Router {
-    Router::new().get(page).push(Router::with_path("ticks").get(ticks))
+    let stream = Router::with_path("ticks").get(ticks).head(ticks);
+    Router::new().get(page).head(page).push(stream)
 }
 
 #[handler]

@@ -54,9 +54,9 @@ async fn serve(addr: &str) -> io::Result<()> {
 
 pub fn router() -> Router {
     let streams = Arc::<Streams>::default();
-    let one = Router::with_path("wire/{id}");
-    let one = one.put(Keep(streams.clone())).get(Play(streams));
-    Router::new().get(page).push(one)
+    let play = Play(streams.clone());
+    let one = Router::with_path("wire/{id}").get(play.clone()).head(play);
+    Router::new().get(page).head(page).push(one.put(Keep(streams)))
 }
 
 type Reply<T> = Result<T, StatusError>;
@@ -76,7 +76,7 @@ struct Keep(Arc<Streams>);
 
 #[handler]
 impl Keep {
-    async fn handle(&self, req: &mut Request) -> Reply<StatusCode> {
+    async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
         let id = req.param::<String>("id").unwrap_or_default();
         let bytes = read(req, MAX_BYTES).await?;
         if bytes.len() > MAX_BYTES {
@@ -87,18 +87,25 @@ impl Keep {
             return Err(bad("the id is too long"));
         }
         let mut streams = self.0.lock();
+        let before = streams.len();
         streams.retain(|(known, _)| *known != id);
+        if streams.len() < before {
+            res.status_code(StatusCode::NO_CONTENT);
+        } else {
+            res.status_code(StatusCode::CREATED).render("created\n");
+        }
         if streams.len() == MAX_STREAMS {
             streams.pop_front();
         }
         streams.push_back((id, bytes.into()));
-        Ok(StatusCode::NO_CONTENT)
+        Ok(())
     }
 }
 // ANCHOR_END: keep
 
 // ANCHOR: play
 /// Streams the bytes that were kept.
+#[derive(Clone)]
 struct Play(Arc<Streams>);
 
 #[handler]

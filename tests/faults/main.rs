@@ -247,6 +247,39 @@ async fn a_script_says_what_each_attempt_gets() {
 }
 
 #[tokio::test]
+async fn head_shows_what_comes_next_and_is_no_attempt() {
+    let faults = Program::start("faults").await;
+    put(&faults, "mine", "502 refuse cut-between-events 307").await;
+    let head = async || {
+        let mut socket = faults.socket().await;
+        let request = b"HEAD /streams/mine HTTP/1.1\r\nhost: test\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        Answer { socket, bytes: Vec::new(), end: Open }.whole().await
+    };
+    for (attempt, status) in [(1, "502"), (2, ""), (3, "200"), (4, "307")] {
+        for _ in 0..2 {
+            let head = head().await;
+            assert_eq!((head.status(), head.body()), (status, String::new()));
+        }
+        Answer::to(&faults, "/streams/mine").await.whole().await;
+        let seen = attempts(&faults, "mine").await;
+        assert_eq!(seen.len(), attempt, "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn put_says_whether_there_was_a_script_before() {
+    let faults = Program::start("faults").await;
+    for (status, text) in [(201, "created\n"), (204, "")] {
+        let put = faults.request("PUT", "/streams/mine").body("good");
+        let answer = faults.send(put).await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.text().await.unwrap(), text);
+    }
+    assert!(!faults.stderr().contains("WARN"), "{}", faults.stderr());
+}
+
+#[tokio::test]
 async fn a_redirect_leads_to_a_good_stream_and_counts_as_an_attempt() {
     let faults = Program::start("faults").await;
     for name in ["301", "307"] {

@@ -72,7 +72,7 @@ async fn chromium_reads_every_case_as_the_table_says() {
     let mut streams: Vec<(String, &Case)> = Vec::new();
     for (n, case) in cases.iter().enumerate() {
         let put = client.put(format!("{url}/wire/{n}")).body(case.bytes.clone());
-        assert_eq!(put.send().await.unwrap().status(), 204, "{}", case.name);
+        assert_eq!(put.send().await.unwrap().status(), 201, "{}", case.name);
         streams.push((format!("/wire/{n}"), case));
         if case.bytes.len() < 1_000 {
             streams.push((format!("/wire/{n}?chunk=1"), case));
