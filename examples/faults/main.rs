@@ -73,7 +73,7 @@ pub fn router() -> Router {
         .hoop(one_request_each)
         .get(page)
         .head(page)
-        .push(Router::with_path("faults/{fault}").get(play).head(play))
+        .push(Router::with_path("faults/{fault}").head(play).get(play))
         .push(one.push(attempts))
 }
 

@@ -41,8 +41,8 @@ async fn serve(addr: &str) -> io::Result<()> {
 
 // ANCHOR: router
 pub fn router() -> Router {
-    let stream = Router::with_path("ticks").get(ticks).head(ticks);
-    Router::new().get(page).head(page).push(stream)
+    let stream = Router::with_path("ticks").head(ticks).get(ticks);
+    Router::new().head(page).get(page).push(stream)
 }
 
 #[handler]

@@ -56,7 +56,7 @@ pub fn router() -> Router {
     let streams = Arc::<Streams>::default();
     let play = Play(streams.clone());
     let one = Router::with_path("wire/{id}").get(play.clone()).head(play);
-    Router::new().get(page).head(page).push(one.put(Keep(streams)))
+    Router::new().head(page).get(page).push(one.put(Keep(streams)))
 }
 
 type Reply<T> = Result<T, StatusError>;
