@@ -25,7 +25,7 @@ pub struct Browser(Engine);
 
 enum Engine {
     Chromium(Chromium),
-    Firefox(Firefox),
+    Firefox(Box<Firefox>),
 }
 
 struct Chromium {
@@ -49,7 +49,7 @@ impl Browser {
         let starting = STARTING.lock().await;
         let firefox = Firefox::start().await;
         drop(starting);
-        Self(Engine::Firefox(firefox))
+        Self(Engine::Firefox(Box::new(firefox)))
     }
 
     /// Starts Chromium and Firefox, for a story that is the same in both.

@@ -186,30 +186,32 @@ async fn empty_page() -> Text<&'static str> {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver"]
+#[ignore = "needs chromedriver and firefox-esr"]
 async fn an_event_of_type_error_arrives_at_onerror() {
     let router = Router::new().get(empty_page);
     let url = serve(router.push(Router::with_path("stream").get(error_event))).await;
-    let browser = Browser::start().await;
-    browser.open(&url).await;
-    let listen = "(window.heard = [], window.source = new EventSource('stream'), \
-        source.onerror = (event) => { heard.push(event.data ?? 'no data'); }, 0)";
-    browser.eval(listen).await;
-    browser.until("heard.length >= 2").await;
-    let heard = browser.eval("(source.close(), heard.slice(0, 2))").await;
-    assert_eq!(
-        heard,
-        json!(["disk full", "no data"]),
-        "the event, then the lost connection"
-    );
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        let listen = "(window.heard = [], window.source = new EventSource('stream'), \
+            source.onerror = (event) => { heard.push(event.data ?? 'no data'); }, 0)";
+        browser.eval(listen).await;
+        browser.until("heard.length >= 2").await;
+        let heard = browser.eval("(source.close(), heard.slice(0, 2))").await;
+        assert_eq!(
+            heard,
+            json!(["disk full", "no data"]),
+            "the event, then the lost connection"
+        );
+    }
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver"]
+#[ignore = "needs chromedriver and firefox-esr"]
 async fn an_eventsource_has_no_last_event_id() {
     let url = serve(Router::new().get(empty_page)).await;
-    let browser = Browser::start().await;
-    browser.open(&url).await;
-    let has = "['lastEventId' in EventSource.prototype, 'lastEventId' in MessageEvent.prototype]";
-    assert_eq!(browser.eval(has).await, json!([false, true]));
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        let has = "['lastEventId' in EventSource.prototype, 'lastEventId' in MessageEvent.prototype]";
+        assert_eq!(browser.eval(has).await, json!([false, true]));
+    }
 }
