@@ -108,7 +108,7 @@ async fn firefox_reads_every_case_but_eight_as_the_table_says() {
 
 async fn reads_every_case(browser: Browser, habits: Habits) {
     let seen = Seen::default();
-    let url = serve(wire::router().hoop(seen.clone())).await;
+    let url = serve(wire::router(wire::MAX_OPEN).hoop(seen.clone())).await;
     let client = reqwest::Client::new();
     let cases = cases();
     // Each stream comes whole, and byte by byte where that does not take thousands of chunks.

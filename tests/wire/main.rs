@@ -1,6 +1,7 @@
 //! Chapter 3: `wire` streams bytes as they are, and a browser reads them as the standard
 //! says.
 
+mod edge;
 mod eventsource;
 mod page;
 
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::HeaderValue;
 use serde_json::Value;
 use tests::cases::cases;
-use tests::{Program, chunks};
+use tests::{Program, chunks, within};
 
 /// As in `examples/wire/main.rs`.
 const MAX_BYTES: usize = 64 << 10;
@@ -55,7 +56,7 @@ async fn chunk_says_how_many_bytes_are_sent_at_once() {
     let chunks = async |query: &str| {
         let mut stream = wire.get(&format!("/wire/a{query}")).await;
         let mut chunks = Vec::new();
-        while let Some(chunk) = stream.chunk().await.unwrap() {
+        while let Some(chunk) = within("a chunk", stream.chunk()).await.unwrap() {
             chunks.push(String::from_utf8(chunk.to_vec()).unwrap());
         }
         chunks
@@ -66,6 +67,9 @@ async fn chunk_says_how_many_bytes_are_sent_at_once() {
     let start = Instant::now();
     assert_eq!(chunks("?chunk=4&pace=150").await.len(), 3);
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    // No chunk is empty, and nobody waits longer than the longest pace.
+    assert_eq!(chunks("?chunk=0").await.len(), 10);
+    assert_eq!(chunks("?chunk=4&pace=100000000").await.len(), 3);
 }
 
 #[tokio::test]
