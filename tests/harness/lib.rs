@@ -10,6 +10,7 @@ pub mod cases;
 mod chunks;
 mod events;
 mod experiment;
+mod firefox;
 pub mod follow;
 #[cfg(unix)]
 mod nginx;
