@@ -172,18 +172,19 @@ programs! {
     feed {
         address: kept()
         head: kept(Get("/events"))
-        method_head: exempt("HEAD")
-        silence: kept(Get("/events"), "")
+        method_head: kept(&["/"], Get("/events"))
+        silence: kept(Get("/events"), "event: begin\ndata:\nid: 0-0\nretry: 1000\n\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("PUT", "/events", 405, Some("GET, POST"), "not supported"),
-            ("POST", "/events/1-0", 405, Some("GET"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("PUT", "/events", 405, Some("GET, HEAD, POST"), "not supported"),
+            ("POST", "/events/1-0", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/readers/1", 405, Some("DELETE"), "not supported"),
             ("GET", "/events/1-0", 404, None, ""),
             ("GET", "/events/x", 404, None, ""),
             ("GET", "/events?from=x", 400, None, ""),
             ("GET", "/events?reader=x", 400, None, ""),
+            ("GET", "/events?x=1-0", 400, None, "no parameter `x`"),
             ("DELETE", "/readers/x", 404, None, ""),
         ])
         page: kept(&["new EventSource(`events?reader="])

@@ -8,9 +8,8 @@ use futures_util::future::join_all;
 use tempfile::tempdir;
 use tests::{Recording, pause, until, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
-use tokio::time::timeout;
 
-use crate::client::{Feed, Reader, assert_strictly_growing, parts};
+use crate::client::{Feed, assert_strictly_growing, parts};
 use crate::wire::raw_stream;
 
 #[tokio::test]
@@ -54,31 +53,6 @@ async fn writers_at_once_make_one_order_that_all_readers_see() {
         .collect();
     once.sort();
     assert!(once.into_iter().map(|(_, id, data)| (id, data)).eq(seen[0].clone()));
-}
-
-/// An event that is stored while a reader looks, and has not begun to wait, wakes it all the
-/// same. (Otherwise the next event would, or the heartbeat.)
-#[tokio::test(flavor = "multi_thread")]
-async fn no_reader_sleeps_through_an_event_that_comes_while_it_looks() {
-    const READERS: usize = 200;
-    const ROUNDS: usize = 150;
-    let folder = tempdir().unwrap();
-    let feed = Feed::start(folder.path()).await;
-    let come = (0..READERS).map(|_| Reader::now(&feed));
-    let mut readers = join_all(come).await;
-    for round in 0..ROUNDS {
-        // They are stored in two or three groups, one right after the other.
-        let posting = (0..6).map(|_| feed.note("x"));
-        let reading = join_all(readers.iter_mut().map(async |reader| {
-            for _ in 0..6 {
-                reader.note().await;
-            }
-        }));
-        let all = async { tokio::join!(join_all(posting), reading) };
-        let time = Duration::from_secs(10); // a heartbeat takes longer
-        let all = timeout(time, all).await;
-        assert!(all.is_ok(), "somebody sleeps, in round {round}");
-    }
 }
 
 #[tokio::test]

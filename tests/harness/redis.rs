@@ -11,7 +11,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -147,6 +146,7 @@ impl Drop for Redis {
 pub struct Relay {
     addr: SocketAddr,
     to: watch::Sender<String>,
+    gate: watch::Sender<Gate>,
     connections: Arc<AtomicUsize>,
     accepts: JoinHandle<()>,
 }
@@ -156,20 +156,27 @@ impl Relay {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (to, leads) = watch::channel(redis.addr());
+        let (gate, opens) = watch::channel(Gate::Open);
         let connections = Arc::<AtomicUsize>::default();
         let count = Arc::clone(&connections);
         let accepts = tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
                 let to = leads.borrow().clone();
+                let opens = opens.clone();
                 tokio::spawn(async move {
                     if let Ok(mut redis) = TcpStream::connect(to).await {
-                        drop(copy_bidirectional(&mut client, &mut redis).await);
+                        drop(pass_on(&mut client, &mut redis, opens).await);
                     }
                 });
             }
         });
-        Self { addr, to, connections, accepts }
+        Self { addr, to, gate, connections, accepts }
+    }
+
+    /// Lets these answers pass from now on, and keeps the others back.
+    pub fn let_pass(&self, answers: Gate) {
+        self.gate.send_replace(answers);
     }
 
     /// Leads to this Redis from now on.
@@ -185,6 +192,48 @@ impl Relay {
     /// How many connections have been opened.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// The answers of Redis that a [`Relay`] lets pass.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Gate {
+    Open,
+    /// Only those on connections that wait with `XREAD`.
+    Waiting,
+    Shut,
+}
+
+async fn pass_on(
+    client: &mut TcpStream,
+    redis: &mut TcpStream,
+    mut gate: watch::Receiver<Gate>,
+) -> std::io::Result<()> {
+    let mut waits = false;
+    let mut asked = [0; 65_536];
+    let mut answered = [0; 65_536];
+    let mut kept = Vec::new();
+    loop {
+        let now = *gate.borrow_and_update();
+        if now == Gate::Open || now == Gate::Waiting && waits {
+            client.write_all(&kept).await?;
+            kept.clear();
+        }
+        tokio::select! {
+            count = client.read(&mut asked) => {
+                let asked = &asked[..count?];
+                waits |= asked.windows(5).any(|word| word == b"XREAD");
+                redis.write_all(asked).await?;
+                if asked.is_empty() {
+                    return Ok(());
+                }
+            }
+            count = redis.read(&mut answered) => match count? {
+                0 => return Ok(()),
+                count => kept.extend_from_slice(&answered[..count]),
+            },
+            Ok(()) = gate.changed() => {}
+        }
     }
 }
 

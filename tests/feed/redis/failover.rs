@@ -1,8 +1,10 @@
 //! A Redis that takes no writes: a replica, a node of a cluster, one that has no disk.
 
-use std::time::Duration;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
-use tests::redis::{Redis, Relay};
+use futures_util::future::join_all;
+use tests::redis::{Gate, Redis, Relay};
 use tests::{Ended, pause, run, until};
 
 use super::{STREAM, add_numbers, assert_refused, feed, feed_with};
@@ -96,10 +98,14 @@ async fn a_server_on_a_replica_says_so_and_serves_readers() {
     }
 }
 
-/// A cluster of one node.
-async fn cluster() -> Redis {
+/// A cluster of one node, and the port at which it meets others.
+async fn cluster() -> (Redis, String) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let bus = free.local_addr().unwrap().port().to_string();
+    drop(free);
     let node = Redis::start_with(&[
         ("cluster-enabled", "yes"),
+        ("cluster-port", &bus),
         ("cluster-require-full-coverage", "no"),
     ])
     .await;
@@ -109,13 +115,15 @@ async fn cluster() -> Redis {
         info.as_str().unwrap().contains("cluster_state:ok")
     })
     .await;
-    node
+    (node, bus)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
 async fn when_a_cluster_moves_the_log_the_node_that_has_it_is_named() {
-    let nodes = [cluster().await, cluster().await];
+    let (here, _) = cluster().await;
+    let (there, bus) = cluster().await;
+    let nodes = [here, there];
     let server = feed(&nodes[0]).await;
     let mut reader = Reader::start(&server).await;
     server.note_once("1", "1").await;
@@ -125,7 +133,7 @@ async fn when_a_cluster_moves_the_log_the_node_that_has_it_is_named() {
     let id = nodes[1].ask(&["CLUSTER", "MYID"]).await.as_str().unwrap().to_string();
     nodes[1].ask(&["CLUSTER", "FLUSHSLOTS"]).await;
     let [ip, port] = ["127.0.0.1", &nodes[1].addr()[10..]];
-    nodes[0].ask(&["CLUSTER", "MEET", ip, port]).await;
+    nodes[0].ask(&["CLUSTER", "MEET", ip, port, &bus]).await;
     until("the nodes have met", async || {
         let known = nodes[0].ask(&["CLUSTER", "NODES"]).await;
         known.as_str().unwrap().contains(&id)
@@ -200,10 +208,14 @@ async fn a_request_on_a_dead_connection_gives_it_up() {
     for number in 1..=3 {
         let number = number.to_string();
         kill_the_shared_connection(&redis).await;
+        let start = Instant::now();
         until("the event is stored", async || {
             server.post_note(&number, Some(&number)).await.status() == 201
         })
         .await;
+        // Five seconds later, the connection that waits would find out.
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(4), "{took:?}");
         assert_eq!(reader.data().await, number);
     }
 }
@@ -266,4 +278,57 @@ async fn readers_that_wait_for_redis_go_on_as_soon_as_it_is_back() {
     redis.start_again().await;
     assert_eq!(reader.data().await, "2");
     assert!(!reader.text.contains("\n:\n"), "{}", reader.text);
+}
+
+/// How often Redis was asked for a page.
+async fn pages(redis: &Redis) -> usize {
+    let asked = redis.ask(&["INFO", "commandstats"]).await;
+    let asked = asked.as_str().unwrap();
+    let calls =
+        asked.split_once("cmdstat_evalsha:calls=").map_or("0", |(_, rest)| rest);
+    calls.split(',').next().unwrap().parse().unwrap()
+}
+
+/// An event comes after a reader has looked, and before it waits. It wakes the reader all the
+/// same. (Otherwise, the next event or a heartbeat would.)
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn no_reader_sleeps_through_an_event_that_comes_while_it_looks() {
+    const READERS: usize = 10;
+    let redis = Redis::start().await;
+    let relay = Relay::to(&redis).await;
+    let there = feed(&redis).await;
+    let here = feed_with(&redis, &[("REDIS_URL", &relay.url())]).await;
+    let mut seen = Reader::now(&here).await;
+    for round in 0..10 {
+        // This server does not hear of the first event, so it asks Redis what comes after it.
+        let before = pages(&redis).await;
+        relay.let_pass(Gate::Shut);
+        let first = there.note("first").await;
+        let come = (0..READERS).map(|_| Reader::after(&here, &first));
+        let mut readers = join_all(come).await;
+        let asked = async |more: usize| {
+            // The server `there` asks once for each event that it hears of.
+            until("Redis has been asked", async || {
+                pages(&redis).await >= before + READERS + more
+            })
+            .await;
+        };
+        asked(1).await;
+        // The answers say: nothing. Before they arrive, something comes after all.
+        there.note("second").await;
+        asked(2).await;
+        relay.let_pass(Gate::Waiting);
+        asked(3).await;
+        relay.let_pass(Gate::Open);
+        for reader in &mut readers {
+            assert_eq!(reader.note().await, "second");
+            assert!(
+                !reader.text.contains("\n:\n"),
+                "round {round}: {}",
+                reader.text
+            );
+        }
+        assert_eq!(seen.notes_to("second").await, ["first", "second"]);
+    }
 }
