@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::client::{Feed, Reader};
-use crate::wire::raw_stream;
+use crate::wire::{fill, raw_stream};
 
 const LISTEN: &str = "GET /events HTTP/1.1\r\nhost: test\r\n\r\n";
 
@@ -118,9 +118,7 @@ async fn half_a_body_and_half_a_head_end_with_a_reason_or_closed() {
 async fn streams_that_are_replaced_end_although_nobody_reads_them() {
     let folder = tempdir().unwrap();
     let feed = Feed::start(folder.path()).await;
-    for number in 0..2_000 {
-        feed.note(&format!("{number:.<4000}")).await;
-    }
+    fill(&feed, 50, 2_000, 4_000).await;
     let sockets = feed.sockets();
     let path = format!("/events?from=start&reader={:032x}", 7);
     let mut stuck = Vec::new();
