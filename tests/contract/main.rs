@@ -127,12 +127,12 @@ programs! {
     chat {
         address: kept()
         head: kept(Get("/chat"))
-        method_head: exempt("HEAD")
+        method_head: kept(&["/"], Get("/chat"))
         silence: kept(Get("/chat"), "event: user\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("PUT", "/chat", 405, Some("GET"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("PUT", "/chat", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/chat/1", 405, Some("POST"), "not supported"),
         ])
         page: kept(&["new EventSource(`chat?as="])
