@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 #[cfg(unix)]
@@ -24,7 +24,7 @@ use crate::binaries::with_open_files;
 use crate::binaries::{Ended, example, run};
 use crate::events::Events;
 use crate::process::collect;
-use crate::wait::{until, within};
+use crate::wait::{started, until, within};
 
 /// A program of the book as a process of its own, on a port of its own. Dropping it ends
 /// the process.
@@ -35,6 +35,8 @@ pub struct Program {
     /// As in `http://127.0.0.1:40123`.
     pub url: String,
     stderr: Arc<Mutex<String>>,
+    /// Reads the lines on stdout, and returns those that do not say where it listens.
+    stdout: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Program {
@@ -106,19 +108,22 @@ impl Program {
         collect(child.stderr.take().unwrap(), Arc::clone(&stderr));
         let (said, ready) = tokio::sync::oneshot::channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
+        let stdout = thread::spawn(move || {
             let mut said = Some(said);
+            let mut others = Vec::new();
             for line in stdout.lines().map_while(Result::ok) {
                 let url = line.strip_prefix("listening on ");
-                if let (Some(url), Some(said)) =
-                    (url, said.take_if(|_| url.is_some()))
-                {
-                    drop(said.send(url.to_string()));
+                match (url, said.take_if(|_| url.is_some())) {
+                    (Some(url), Some(said)) => drop(said.send(url.to_string())),
+                    _ => others.push(line),
                 }
             }
+            others
         });
-        let mut program = Self { child, folder: None, url: String::new(), stderr };
-        program.url = within("listening on …", ready).await.expect("it runs");
+        let stdout = Some(stdout);
+        let url = String::new();
+        let mut program = Self { child, folder: None, url, stderr, stdout };
+        program.url = started("listening on …", ready).await.expect("it runs");
         program
     }
 
@@ -267,6 +272,9 @@ impl Drop for Program {
         drop(self.child.wait());
         if thread::panicking() {
             eprintln!("--- what the program wrote to stderr:\n{}---", self.stderr());
+        } else if let Some(stdout) = self.stdout.take() {
+            let others = stdout.join().expect("stdout is text");
+            assert!(others.is_empty(), "stdout has one line, not these: {others:?}");
         }
     }
 }
