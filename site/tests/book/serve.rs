@@ -80,9 +80,9 @@ async fn a_new_page_appears_in_every_language_when_it_is_saved() {
 async fn a_build_reads_its_sources_and_is_no_reason_for_another_one() {
     let book = Program::serve_book().await;
     let mut builds = book.events("/live/reload").await;
-    builds.next().await.unwrap();
+    builds.build().await;
     edit(book.folder(), "src/en/tick.md", "# The first stream", "# Saved");
-    builds.next().await.unwrap();
+    builds.build().await;
     builds.stays_quiet_for(Duration::from_secs(2)).await;
 }
 
@@ -95,9 +95,9 @@ async fn a_program_that_has_changed_is_named() {
         changed.cloned().collect::<Vec<_>>()
     };
     let mut builds = book.events("/live/reload").await;
-    builds.next().await.unwrap();
+    builds.build().await;
     edit(book.folder(), "examples/tick/index.html", "<h1>tick", "<h1>tock");
-    builds.next().await.unwrap();
+    builds.build().await;
     let line = "tick changed: start `cargo book` again to run it live";
     until(line, async || says() == [line]).await;
 }
