@@ -15,8 +15,9 @@
 //! book explain it. Left out: more feeds than one, users, and who may read or write what
 //! (chapter 12).
 //!
-//! This file starts and stops the program; `http.rs` answers requests; `reader.rs` has the
-//! streams; `log.rs` says what a log is; `store.rs` and the files below it keep one.
+//! This file starts and stops the program; `http.rs` answers requests; `edge.rs` keeps
+//! strangers from holding it up; `reader.rs` has the streams; `log.rs` says what a log is;
+//! `store.rs` and the files below it keep one.
 
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
