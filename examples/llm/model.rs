@@ -1,99 +1,54 @@
-//! A stand-in for a language model. It speaks the protocol that OpenAI, Ollama, llama.cpp
-//! and vLLM speak, and imitates a text of two pages, token by token. It knows nothing. The
-//! same prompt gets the same answer, unless the request has another `seed`. `llm` asks it
-//! when no other model is named.
-//!
-//!     cargo run --example model
-//!     curl -N http://127.0.0.1:8698/v1/chat/completions -H 'Content-Type: application/json' \
-//!       -d '{"model": "stand-in", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
-//!
-//! Chapter 7 of the book explains the stream. Left out: tools, images, and all else that
-//! needs a model that knows something.
+//! The routes of the stand-in, its requests and its answers. What it does not have is refused
+//! in the protocol's own shape, so that clients can say why.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{collections::HashMap, convert::Infallible, env, io, iter};
-use std::{process::ExitCode, sync::LazyLock};
+use std::{convert::Infallible, iter};
 
 use futures_util::stream::{self, StreamExt};
-use rand::seq::IndexedRandom;
-use rand::{SeedableRng, rngs::StdRng};
-use salvo::conn::tcp::TcpAcceptor;
-use salvo::http::{HeaderValue, ParseError};
+use salvo::catcher::Catcher;
+use salvo::http::{HeaderValue, ParseError, header};
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal, time::sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+use super::imitate::{MAX_TOKENS, imitate, split};
 
 /// The name of the model.
 pub const NAME: &str = "stand-in";
-/// How every answer begins: nobody shall take this for a model that knows something.
-const CONFESSION: &str = "I am only a stand-in, and imitate a text of two pages.";
 /// The time before each event: about as fast as a small model on a laptop.
 const PACE: Duration = Duration::from_millis(60);
-/// Tokens after which an answer ends with its sentence.
-const ENOUGH: usize = 150;
-/// Tokens of an answer, unless fewer are asked for.
-const MAX_TOKENS: usize = 240;
-/// Characters of a token: longer words come in pieces, as they do from a real model.
-const MAX_TOKEN: usize = 6;
 /// Bytes of a request: a long conversation.
 const MAX_REQUEST: usize = 1 << 20;
-/// Words of a prompt that are looked for in the text: a thread is busy meanwhile.
-const MAX_WORDS: usize = 100;
-/// How long answers may take to end when the program ends.
-const STOP: Duration = Duration::from_secs(3);
+/// Texts at which an answer stops.
+const MAX_STOPS: usize = 4;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
-    if let Err(error) = serve(&addr).await {
-        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+pub fn service(stop: CancellationToken) -> Service {
+    let v1 = Router::with_path("v1")
+        .push(Router::with_path("models").get(models))
+        .push(Router::with_path("chat/completions").post(Complete(stop)));
+    let router = Router::new().get(page).push(v1);
+    Service::new(router).catcher(Catcher::default().hoop(unknown))
 }
 
-async fn serve(addr: &str) -> io::Result<()> {
-    let listener = TcpListener::bind(addr).await?;
-    let stopped = stop_signal()?; // before the line below: a script may answer it at once
-    println!("listening on http://{}", listener.local_addr()?);
-    let server = Server::new(TcpAcceptor::try_from(listener)?);
-    let handle = server.handle();
-    let stop = CancellationToken::new();
-    let serving = server.try_serve(router(stop.clone()));
-    let stopping = async {
-        stopped.await;
-        handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
-        stop.cancel();
-        Ok(())
+/// Says in the protocol's shape that there is no such path or method, unless somebody
+/// looks who wants a page or a text.
+#[handler]
+async fn unknown(req: &Request, res: &mut Response, ctrl: &mut FlowCtrl) {
+    let status = res.status_code.unwrap_or(StatusCode::NOT_FOUND);
+    let called = format!("{} {}", req.method(), req.uri().path());
+    let known = "POST /v1/chat/completions and GET /v1/models";
+    let [code, why] = match status {
+        StatusCode::NOT_FOUND => ["unknown_url", "there is no"],
+        StatusCode::METHOD_NOT_ALLOWED => ["method_not_supported", "it does not support"],
+        _ => ["", ""],
     };
-    tokio::try_join!(serving, stopping).map(|_| ())
-}
-
-/// Listens from now on for Ctrl-C and SIGTERM. The future waits for the first of them.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut ctrl_c = signal::unix::signal(signal::unix::SignalKind::interrupt())?;
-    #[cfg(unix)]
-    let mut stop = signal::unix::signal(signal::unix::SignalKind::terminate())?;
-    #[cfg(windows)]
-    let mut ctrl_c = signal::windows::ctrl_c()?;
-    #[cfg(windows)]
-    let mut stop = signal::windows::ctrl_shutdown()?;
-    Ok(async move {
-        tokio::select! { _ = ctrl_c.recv() => {}, _ = stop.recv() => {} }
-    })
-}
-
-pub fn router(stop: CancellationToken) -> Router {
-    Router::new().get(page).push(
-        Router::with_path("v1")
-            .push(Router::with_path("models").get(models))
-            .push(Router::with_path("chat/completions").post(Complete(stop))),
-    )
+    let why = match code {
+        "" => "the stand-in cannot answer this request".into(),
+        _ => format!("Invalid URL ({called}): {why} this here, only {known}"),
+    };
 }
 
 #[handler]
@@ -257,94 +212,4 @@ impl Drop for Sent {
     fn drop(&mut self) {
         tracing::info!("sent {} of {} events", self.events, self.of);
     }
-}
-
-static TEXT: LazyLock<Vec<String>> =
-    LazyLock::new(|| split(include_str!("corpus.txt")));
-
-/// For each pair of tokens in the text, the positions of the tokens that follow it.
-static FOLLOWERS: LazyLock<HashMap<[&str; 2], Vec<usize>>> = LazyLock::new(|| {
-    let mut followers = HashMap::<_, Vec<_>>::new();
-    for (at, next) in TEXT.windows(3).enumerate() {
-        followers.entry([&*next[0], &*next[1]]).or_default().push(at + 2);
-    }
-    followers
-});
-
-/// Says the sentence that has most of the prompt's words in it, and goes on from there:
-/// each token is one of those that follow the last two somewhere in the text.
-fn imitate(prompt: &str, seed: i64) -> Vec<String> {
-    let add = |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte));
-    let mut chance = StdRng::seed_from_u64(prompt.bytes().fold(seed as u64, add));
-
-    let prompt = prompt.to_lowercase();
-    let words: Vec<_> = prompt
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| word.len() > 3)
-        .take(MAX_WORDS)
-        .collect();
-    let starts: Vec<_> = TEXT
-        .windows(2)
-        .enumerate()
-        .filter(|(_, pair)| ends_sentence(&pair[0]))
-        .map(|(at, _)| at + 1)
-        .collect();
-    let score = |at: usize| {
-        let sentence: String = TEXT[at..]
-            .iter()
-            .take_while(|token| !ends_sentence(token))
-            .cloned()
-            .collect();
-        let sentence = sentence.to_lowercase();
-        let found = words.iter().filter(|word| sentence.contains(**word));
-        found.map(|word| word.len()).sum::<usize>()
-    };
-    let best = starts.iter().map(|at| score(*at)).max().unwrap_or(0);
-    let starts: Vec<_> =
-        starts.into_iter().filter(|at| score(*at) == best).collect();
-    let start = starts.choose(&mut chance).copied().unwrap_or(0);
-    let mut at = start;
-    while at + 1 < TEXT.len() && !ends_sentence(&TEXT[at]) {
-        at += 1;
-    }
-
-    let mut tokens = split(CONFESSION);
-    tokens.extend(["\n\n".to_string(), TEXT[start].trim_start().to_string()]);
-    tokens.extend_from_slice(&TEXT[start + 1..=at]);
-    while tokens.len() <= MAX_TOKENS {
-        if tokens.len() >= ENOUGH && ends_sentence(&TEXT[at]) {
-            break;
-        }
-        let last = [&*TEXT[at.saturating_sub(1)], &*TEXT[at]];
-        let Some(next) =
-            FOLLOWERS.get(&last).and_then(|all| all.choose(&mut chance))
-        else {
-            break;
-        };
-        at = *next;
-        tokens.push(TEXT[at].clone());
-    }
-    tokens
-}
-
-fn ends_sentence(token: &str) -> bool {
-    token == "."
-}
-
-/// Splits a text into tokens, each with the space before it.
-fn split(text: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    for c in text.chars() {
-        let joins = c.is_alphanumeric()
-            && tokens.last().is_some_and(|token| {
-                token.chars().count() < MAX_TOKEN
-                    && token.trim_start().chars().all(char::is_alphanumeric)
-            });
-        match tokens.last_mut() {
-            Some(token) if joins => token.push(c),
-            Some(token) if token == " " && c.is_whitespace() => {}
-            _ => tokens.push(if c.is_whitespace() { " ".into() } else { c.into() }),
-        }
-    }
-    tokens
 }
