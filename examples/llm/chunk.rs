@@ -54,7 +54,8 @@ impl Chunk {
             chunk.error = Some(gave_up(&data));
             return Ok(Some(chunk));
         }
-        let is_choice_odd = !data["choices"].is_array() && !is_nothing(&data["choices"]);
+        let is_choice_odd =
+            !data["choices"].is_array() && !is_nothing(&data["choices"]);
         if is_choice_odd || !data.is_object() && !is_nothing(&data) {
             return Err(no_chunk());
         }
@@ -65,7 +66,8 @@ impl Chunk {
     fn take(&mut self, choice: &Value) {
         let delta = &choice["delta"];
         let texts = [&delta["content"], &delta["refusal"]].map(text);
-        self.text += texts.iter().find(|text| !text.is_empty()).map_or("", |text| text);
+        self.text +=
+            texts.iter().find(|text| !text.is_empty()).map_or("", |text| text);
         for calls in [&delta["tool_calls"], &delta["function_call"]] {
             if !is_nothing(calls) {
                 let name = calls.pointer("/0/function/name").or(calls.get("name"));
@@ -105,7 +107,9 @@ fn text(content: &Value) -> String {
             None | Some(None | Some("text" | "output_text")) => {
                 part.get("text").map(text).unwrap_or_default()
             }
-            Some(Some("refusal")) => part.get("refusal").map(text).unwrap_or_default(),
+            Some(Some("refusal")) => {
+                part.get("refusal").map(text).unwrap_or_default()
+            }
             _ => String::new(),
         },
         _ => String::new(),
@@ -155,10 +159,13 @@ fn gave_up(error: &Value) -> String {
 /// Finds the words of an error in the places where model servers put them.
 fn words(error: &Value) -> Option<String> {
     match error {
-        Value::String(text) => Some(text.trim().to_string()).filter(|text| !text.is_empty()),
+        Value::String(text) => {
+            Some(text.trim().to_string()).filter(|text| !text.is_empty())
+        }
         Value::Array(errors) => errors.iter().find_map(words),
         Value::Object(fields) => {
-            let inner = ["error", "errors"].iter().filter_map(|name| fields.get(*name));
+            let inner =
+                ["error", "errors"].iter().filter_map(|name| fields.get(*name));
             let inner = inner.filter(|value| !value.is_string()).find_map(words);
             inner.or_else(|| WORDS.iter().find_map(|name| words(fields.get(*name)?)))
         }
@@ -207,7 +214,8 @@ fn mended(json: &str) -> String {
             _ if in_text => {}
             _ => {
                 let none = ["NaN", "Infinity", "-Infinity"];
-                if let Some(none) = none.iter().find(|none| rest.starts_with(**none)) {
+                if let Some(none) = none.iter().find(|none| rest.starts_with(**none))
+                {
                     length = none.len();
                     instead = Some("null");
                 }

@@ -81,7 +81,9 @@ impl Heard {
         let why = seen.unwrap_or(why.into());
         match said.map(quote) {
             None => why,
-            Some(said) if is_silent => format!("the model server sent no chunk: {said}"),
+            Some(said) if is_silent => {
+                format!("the model server sent no chunk: {said}")
+            }
             Some(said) => format!("{why}; it also sent: {said}"),
         }
     }

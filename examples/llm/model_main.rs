@@ -12,13 +12,20 @@
 
 use std::{env, io, process::ExitCode, time::Duration};
 
-use salvo::conn::tcp::TcpAcceptor;
-use salvo::prelude::*;
 use tokio::{net::TcpListener, signal};
 use tokio_util::sync::CancellationToken;
 
+mod conversation;
+mod edge;
 mod imitate;
 mod model;
+
+use edge::Limits;
+
+/// Answers that are sent at once: each has a connection.
+const MAX_STREAMS: usize = 2_000;
+/// Files that are open besides the connections of clients.
+const FILES: usize = 64;
 
 /// How long answers may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
@@ -26,22 +33,29 @@ const STOP: Duration = Duration::from_secs(3);
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
-    if let Err(error) = serve(&addr).await {
-        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    if let Err(why) = run().await {
+        eprintln!("{why}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-async fn serve(addr: &str) -> io::Result<()> {
+async fn run() -> Result<(), String> {
+    let limits = Limits::raise(MAX_STREAMS, FILES).map_err(|why| why.to_string())?;
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    let listen =
+        |error| format!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    serve(&addr, &limits).await.map_err(listen)
+}
+
+async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
-    let server = Server::new(TcpAcceptor::try_from(listener)?);
-    let handle = server.handle();
     let stop = CancellationToken::new();
-    let serving = server.try_serve(model::service(stop.clone()));
+    let server = edge::server(listener, limits, stop.clone())?;
+    let handle = server.handle();
+    let serving = server.try_serve(model::service(limits.streams, stop.clone()));
     let stopping = async {
         stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams

@@ -6,14 +6,14 @@ use std::{env, error::Error, io};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Client, ClientBuilder, Response, Url, redirect};
-use salvo::conn::tcp::TcpAcceptor;
-use salvo::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use salvo::prelude::*;
+use salvo::http::{HeaderMap, HeaderName, HeaderValue, header, uri::Uri};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::answer::MAX_GENERATING;
 use super::chunk::quote;
+use super::edge::{self, Limits};
 use super::heard::{Beside, Heard};
 use super::model;
 use super::parser::{Parser, TooLarge};
@@ -68,8 +68,9 @@ impl Upstream {
     pub async fn stand_in(stop: CancellationToken) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}/v1", listener.local_addr()?);
-        let server = Server::new(TcpAcceptor::try_from(listener)?);
-        tokio::spawn(server.serve(model::service(stop)));
+        let limits = Limits::raise(MAX_GENERATING, 0)?;
+        let server = edge::server(listener, &limits, stop.clone())?;
+        tokio::spawn(server.serve(model::service(limits.streams, stop)));
         // The stand-in is on this machine: requests to it must not go to a proxy.
         let client = Client::builder().no_proxy();
         Self::new(client, &base, None, model::NAME.into()).map_err(io::Error::other)
@@ -184,7 +185,8 @@ impl Upstream {
         let response = request.send().await.map_err(|error| self.explain(error))?;
         let kind = essence(response.headers());
         let coding = coding(response.headers());
-        if response.status().is_success() && kind == EVENT_STREAM && coding.is_none() {
+        if response.status().is_success() && kind == EVENT_STREAM && coding.is_none()
+        {
             return Ok(response);
         }
         let status = response.status().as_u16();
@@ -195,7 +197,9 @@ impl Upstream {
             None => self.said(response, &kind).await,
         };
         let via = self.via();
-        Err(format!("the model server{via} answered {status} without a stream: {said}"))
+        Err(format!(
+            "the model server{via} answered {status} without a stream: {said}"
+        ))
     }
     // ANCHOR_END: open
 
@@ -207,7 +211,10 @@ impl Upstream {
             return format!("{server} accepted no connection for {CONNECT:?}");
         }
         if error.is_timeout() {
-            return format!("the model server{} said nothing for {IDLE:?}", self.via());
+            return format!(
+                "the model server{} said nothing for {IDLE:?}",
+                self.via()
+            );
         }
         let what = if error.is_connect() {
             format!("cannot reach {server}")
@@ -230,7 +237,9 @@ impl Upstream {
                 match response.chunk().await {
                     Ok(Some(bytes)) => body.extend_from_slice(&bytes),
                     Ok(None) => return None,
-                    Err(error) => return Some(format!("it broke off: {}", cause(error))),
+                    Err(error) => {
+                        return Some(format!("it broke off: {}", cause(error)));
+                    }
                 }
             }
             None
@@ -276,7 +285,8 @@ fn proxy(url: &Url) -> Option<String> {
     let scheme = url.scheme();
     let names = [format!("{scheme}_proxy"), "all_proxy".into()];
     let names = names.iter().flat_map(|name| [name.to_uppercase(), name.clone()]);
-    let is_set = |name: &String| env::var(name).is_ok_and(|value| value.contains(&place));
+    let is_set =
+        |name: &String| env::var(name).is_ok_and(|value| value.contains(&place));
     let by = names.into_iter().find(is_set);
     Some(by.map_or(place.clone(), |name| format!("{place}, which {name} names")))
 }
@@ -313,6 +323,7 @@ fn coding(headers: &HeaderMap) -> Option<String> {
     let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let codings = values.collect::<Vec<_>>().join(", ");
     let mut each = codings.split(',').map(str::trim);
-    let is_plain = |one: &str| one.is_empty() || one.eq_ignore_ascii_case("identity");
+    let is_plain =
+        |one: &str| one.is_empty() || one.eq_ignore_ascii_case("identity");
     (!each.all(is_plain)).then_some(codings)
 }
