@@ -16,8 +16,10 @@ pub struct Conversation {
     pub stream: Option<bool>,
     pub stream_options: Option<StreamOptions>,
     pub seed: Option<i64>,
-    max_tokens: Option<i64>,
-    max_completion_tokens: Option<i64>,
+    #[serde(default)]
+    max_tokens: Value,
+    #[serde(default)]
+    max_completion_tokens: Value,
     #[serde(default)]
     stop: Value,
     /// All that a model may be asked for besides. Some of it is refused.
@@ -54,21 +56,23 @@ impl Conversation {
 
     /// How many tokens the answer may have. -1 is how llama.cpp says that there is no limit.
     pub fn most(&self) -> Result<usize, Refusal> {
-        let limits = [
-            ("max_completion_tokens", self.max_completion_tokens),
-            ("max_tokens", self.max_tokens),
-        ];
-        let limit =
-            limits.into_iter().find_map(|(name, limit)| Some((name, limit?)));
-        match limit {
-            None | Some((_, -1)) => Ok(MAX_TOKENS),
-            Some((name, most)) => match usize::try_from(most) {
-                Ok(most) => Ok(most.min(MAX_TOKENS)),
-                Err(_) => {
-                    Err(bad(name, "it is a number of tokens, or -1 for no limit"))
-                }
-            },
+        for (name, most) in [
+            ("max_completion_tokens", &self.max_completion_tokens),
+            ("max_tokens", &self.max_tokens),
+        ] {
+            if most.is_null() {
+                continue;
+            }
+            let whole = most
+                .as_u64()
+                .map(|most| usize::try_from(most).unwrap_or(MAX_TOKENS));
+            let most = whole.or((*most == -1).then_some(MAX_TOKENS));
+            let why = "it is a number of tokens, or -1 for no limit";
+            return most
+                .map(|most| most.min(MAX_TOKENS))
+                .ok_or_else(|| bad(name, why));
         }
+        Ok(MAX_TOKENS)
     }
 
     /// The texts at which the answer stops.

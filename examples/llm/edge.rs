@@ -58,7 +58,7 @@ impl Limits {
         let files = usize::try_from(files).unwrap_or(wanted).min(wanted);
         let connections = files.saturating_sub(own_files);
         let few =
-            || format!("{files} open files are too few; try ulimit -n {wanted}");
+            || format!("{files} open files are too few (try ulimit -n {wanted})");
         if connections < 2 {
             return Err(io::Error::other(few()));
         }

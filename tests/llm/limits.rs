@@ -35,6 +35,8 @@ async fn a_request_that_is_refused_gets_a_reason_and_asks_no_model() {
         let request = llm.request("POST", "/answers").header("content-type", kind);
         request.body(r#"{"prompt": "Hi"}"#)
     };
+    let site =
+        |site: &str| json(r#"{"prompt": "Hi"}"#).header("sec-fetch-site", site);
     let from = |origin: &str| json(r#"{"prompt": "Hi"}"#).header("origin", origin);
     let own = llm.url.replace("127.0.0.1", "localhost");
     let port = llm.url.rsplit_once(':').unwrap().1;
@@ -64,7 +66,9 @@ async fn a_request_that_is_refused_gets_a_reason_and_asks_no_model() {
         (from(&format!("http://example.com:{port}")), 403, "another origin"),
         (from(&own), 403, "another origin"),
         (from("null"), 403, "another origin"),
-        (from(""), 403, "another origin"),
+        (from(""), 403, "does not pass on the Host"),
+        (site("cross-site"), 403, "another origin"),
+        (site("same-site"), 403, "another origin"),
         (llm.request("GET", "/answers/0"), 404, "no such answer"),
         (llm.request("GET", "/answers/x"), 404, "no such answer"),
         (llm.request("DELETE", "/answers/1"), 404, "no such answer"),
@@ -85,6 +89,9 @@ async fn a_request_that_is_refused_gets_a_reason_and_asks_no_model() {
 
     for request in [
         from(&llm.url),
+        from(&llm.url.to_uppercase().replace("HTTP:", "http:")),
+        from("http://example.com").header("sec-fetch-site", "same-origin"),
+        site("none"),
         as_type("application/json; charset=utf-8"),
         as_type("Application/JSON"),
         json(&long(MAX_PROMPT)),

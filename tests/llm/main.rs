@@ -2,6 +2,7 @@
 
 mod answers; // readers of an answer
 mod cases; // responses of model servers
+mod edge; // what strangers cannot do
 mod faults; // model servers that break off, and proxies
 mod glued; // four ways to send a token
 mod limits; // refused requests, and bounds

@@ -160,6 +160,7 @@ fn types() -> Vec<Case> {
         case("half a character in each of two tokens", raw("\"a\\ud83d\"") + &*raw("\"\\ude42b\"") + &*finish(), &["a\u{fffd}", "\u{fffd}b"], stopped()),
         case("half a character beside a whole one", raw("\"\\\\ud83d \\ude42\\ud83d\\ude42\\ud83d\\u0041\"") + &*finish(), &["\\ud83d \u{fffd}🙂\u{fffd}A"], stopped()),
         case("a field that comes twice", "data: {\"choices\": [{\"delta\": {\"content\": \"no\", \"content\": \"yes\"}}], \"usage\": null, \"usage\": null}\n\n".to_string() + &*finish(), &["yes"], stopped()),
+        case("a JSON text on two data lines that end in CRLF", "data: {\"choices\":\r\ndata: [{\"delta\": {\"content\": \"Hi\"}}]}\r\n\r\n".to_string() + &*finish(), &["Hi"], stopped()),
         case("a number that is none", "data: {\"choices\": [{\"delta\": {\"content\": \"NaN\"}, \"logprobs\": [NaN, -Infinity, Infinity]}]}\n\n".to_string() + &*finish(), &["NaN"], stopped()),
         case("counts that are no whole numbers", whole(counted(odd.clone())), &["Hi"], Done("stop", odd)),
         case("counts that are texts", whole(counted(json!({ "prompt_tokens": "3" }))), &["Hi"], stopped()),
