@@ -1,4 +1,4 @@
-//! What a model server says: tokens, an end, a bill, errors. Servers differ in the types of
+//! Chunks of a model server: tokens, an end, a bill, errors. Servers differ in the types of
 //! their fields. So each field is looked at by itself, and one that is missing, null or odd
 //! costs no answer.
 
@@ -173,7 +173,7 @@ fn words(error: &Value) -> Option<String> {
     }
 }
 
-/// What a text says that should have been something else: the words of an error, or all of it.
+/// Quotes a text that should have been something else: the words of an error, or all of it.
 pub fn quote(text: &str) -> String {
     let text = text.trim();
     if text.starts_with('<') {

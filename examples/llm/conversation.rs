@@ -1,4 +1,4 @@
-//! What the stand-in is asked, and refusals in the protocol's own shape.
+//! Questions to the stand-in, and refusals in the protocol's own shape.
 
 use salvo::prelude::*;
 use serde::Deserialize;
@@ -70,7 +70,7 @@ impl Conversation {
             let why = "it is a number of tokens, or -1 for no limit";
             return most
                 .map(|most| most.min(MAX_TOKENS))
-                .ok_or_else(|| bad(name, why));
+                .ok_or_else(|| refusal(name, why));
         }
         Ok(MAX_TOKENS)
     }
@@ -83,8 +83,9 @@ impl Conversation {
             text => text.as_str().map(|text| vec![text]),
         };
         let texts = texts.filter(|texts| texts.len() <= MAX_STOPS);
-        let why =
-            || bad("stop", &format!("it is a text, or up to {MAX_STOPS} of them"));
+        let why = || {
+            refusal("stop", &format!("it is a text, or up to {MAX_STOPS} of them"))
+        };
         let texts = texts.ok_or_else(why)?.into_iter();
         Ok(texts.filter(|text| !text.is_empty()).collect())
     }
@@ -104,7 +105,10 @@ impl Conversation {
                 _ => true,
             };
             if !is_here && !value.is_null() {
-                return Err(bad(name, &format!("the stand-in cannot do {value}")));
+                return Err(refusal(
+                    name,
+                    &format!("the stand-in cannot do {value}"),
+                ));
             }
         }
         Ok(())
@@ -125,7 +129,7 @@ impl From<StatusError> for Refusal {
     }
 }
 
-fn bad(param: &str, why: &str) -> Refusal {
+fn refusal(param: &str, why: &str) -> Refusal {
     let why = format!("{param}: {why}");
     let param = Some(param.to_string());
     Refusal { status: StatusCode::BAD_REQUEST, why, param, code: None }

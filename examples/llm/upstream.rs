@@ -224,7 +224,7 @@ impl Upstream {
         format!("{what}: {}", cause(error))
     }
 
-    /// What a response says that is no stream.
+    /// Quotes a response that is no stream.
     async fn said(&self, mut response: Response, kind: &str) -> String {
         if let Some(to) = response.headers().get(header::LOCATION) {
             let to = String::from_utf8_lossy(to.as_bytes());

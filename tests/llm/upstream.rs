@@ -13,8 +13,8 @@ use tests::{
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::cases::{Case, End, cases};
-use crate::odd;
 use crate::server::{KEY, ModelServer, SOON, ask, plain, respond, token, whole};
+use crate::{heads, odd};
 
 /// The limits of `examples/llm`.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -33,7 +33,7 @@ async fn odd_streams_that_people_have_met_end_in_done_or_in_the_servers_own_word
 
 #[tokio::test]
 async fn a_response_is_a_stream_if_its_head_says_so_or_else_what_it_says_is_shown() {
-    all_end_as_they_should(odd::heads()).await;
+    all_end_as_they_should(heads::cases()).await;
 }
 
 async fn all_end_as_they_should(cases: Vec<Case>) {
