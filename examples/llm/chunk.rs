@@ -28,6 +28,8 @@ pub const COUNTS: [&str; 3] = ["prompt_tokens", "completion_tokens", "total_toke
 #[derive(Default)]
 pub struct Chunk {
     pub text: String,
+    /// The text of a message that is not in pieces.
+    pub whole: String,
     /// The name of a tool that the model wants to call.
     pub tool: Option<String>,
     pub finish_reason: Option<String>,
@@ -68,6 +70,7 @@ impl Chunk {
         let texts = [&delta["content"], &delta["refusal"]].map(text);
         self.text +=
             texts.iter().find(|text| !text.is_empty()).map_or("", |text| text);
+        self.whole = text(&choice["message"]["content"]);
         for calls in [&delta["tool_calls"], &delta["function_call"]] {
             if !is_nothing(calls) {
                 let name = calls.pointer("/0/function/name").or(calls.get("name"));

@@ -38,10 +38,12 @@ impl Heard {
         }
         self.has_begun = true;
         if data.starts_with("[DONE]") {
-            // Without a reason, something else has ended the answer.
-            return self.finish_reason.as_ref().map(|_| true).ok_or(BROKEN.into());
+            return Ok(true);
         }
-        let Some(chunk) = Chunk::parse(data)? else { return Ok(false) };
+        let Some(mut chunk) = Chunk::parse(data)? else { return Ok(false) };
+        if !self.has_words && chunk.text.is_empty() {
+            chunk.text = chunk.whole; // not in pieces, as was asked for, but not lost
+        }
         self.has_words |= !chunk.text.trim().is_empty();
         self.tool = self.tool.take().or(chunk.tool);
         self.finish_reason = chunk.finish_reason.or(self.finish_reason.take());
@@ -53,9 +55,12 @@ impl Heard {
     }
 
     /// How a whole answer ended, and what it cost.
-    pub fn done(self) -> Result<Value, String> {
-        let reason = self.finish_reason.unwrap_or_default();
-        let calls = ["tool_calls", "function_call"].contains(&&*reason);
+    pub fn done(self, beside: &str) -> Result<Value, String> {
+        let Some(reason) = &self.finish_reason else {
+            // Without a reason, something else has ended the answer.
+            return Err(self.broken(beside, "", None));
+        };
+        let calls = ["tool_calls", "function_call"].contains(&reason.as_str());
         if !self.has_words && (calls || self.tool.is_some()) {
             let tool = self.tool.unwrap_or_default();
             return Err(format!(

@@ -113,7 +113,7 @@ impl Upstream {
 
     /// Where requests go on their way, for a reason that must blame the right one.
     fn via(&self) -> String {
-        let via = |proxy| format!(", through the proxy at {proxy}");
+        let via = |proxy| format!(" (through the proxy at {proxy})");
         self.proxy.as_ref().map(via).unwrap_or_default()
     }
 
@@ -153,7 +153,7 @@ impl Upstream {
                 let mut events = parser.feed(line);
                 while let Some(event) = events.next().map_err(too_large)? {
                     if heard.event(&event, &on_token)? {
-                        return heard.done();
+                        return heard.done(&beside.text);
                     }
                 }
                 beside.take(line)?;

@@ -1,6 +1,8 @@
 //! Requests that `llm` refuses, bounds that it keeps, and the figures in its chapter.
 
 use std::fs;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{Program, chunks, root, until};
@@ -15,6 +17,7 @@ const MAX_ANSWER: usize = 1 << 20;
 const MAX_EVENT: usize = 256 << 10;
 const MAX_GENERATING: usize = 200;
 const MAX_KEPT: usize = 256;
+const LIFE: Duration = Duration::from_secs(600);
 
 #[tokio::test]
 async fn bad_requests_are_answered_as_the_page_shows() {
@@ -149,6 +152,41 @@ async fn at_most_256_answers_are_kept_and_the_oldest_complete_one_makes_room() {
     assert_eq!(llm.get(&paths[1]).await.status(), 200);
     first_asked.write(token("a")).await;
     assert_eq!(text(&reader.next().await.unwrap()), "a");
+}
+
+/// `tests/preload/clock.c` lets ten minutes pass in no time.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_complete_answer_is_kept_for_ten_minutes_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o", &path("clock.so")]);
+    let source = root().join("tests/preload/clock.c");
+    assert!(cc.arg(source).status().unwrap().success());
+    let pass = |seconds: u64| {
+        // The program may look at any time: the file is replaced at once.
+        fs::write(path("new"), seconds.to_string()).unwrap();
+        fs::rename(path("new"), path("passed")).unwrap();
+    };
+    pass(0);
+    let server = ModelServer::start().await;
+    let variables = [
+        ("OPENAI_BASE_URL", &*server.url("/v1")),
+        ("OPENAI_MODEL", "m"),
+        ("LD_PRELOAD", &path("clock.so")),
+        ("SECONDS_PASSED", &path("passed")),
+    ];
+    let llm = Program::start_with("llm", &variables).await;
+    let answer = ask(&llm, "Hi").await;
+    let events = llm.events(&answer).await;
+    server.asked().await.stream(token("a") + &*finish()).await;
+    assert_eq!(whole(events).await.1, "done");
+    // A minute is more than this test may take.
+    pass(LIFE.as_secs() - 60);
+    assert_eq!(llm.get(&answer).await.status(), 200);
+    pass(LIFE.as_secs() + 1);
+    assert_eq!(llm.get(&answer).await.status(), 404);
 }
 
 #[tokio::test]

@@ -150,6 +150,20 @@ fn types() -> Vec<Case> {
     vec![
         case("a text in parts", choice(json!({ "delta": { "content": parts } })) + &*finish(), &["Hi7"], stopped()),
         case("a text in one part", choice(json!({ "delta": { "content": { "type": "text", "text": "Hi" } } })) + &*finish(), &["Hi"], stopped()),
+        case(
+            "a message that is not in pieces",
+            data(&json!({ "choices": [{ "message": { "content": "Hi you" }, "finish_reason": "stop" }] })) + DONE,
+            &["Hi you"],
+            stopped(),
+        ),
+        case(
+            "a message in pieces, and once more as a whole",
+            plain().replace(DONE, "")
+                + &*data(&json!({ "choices": [{ "message": { "content": "Hi you" }, "finish_reason": "stop" }] }))
+                + DONE,
+            &["Hi", " you"],
+            stopped(),
+        ),
         case("a text that is false", choice(json!({ "delta": { "content": false } })) + &*plain(), &["Hi", " you"], stopped()),
         case("a text that is a number", raw("4.5") + &*plain(), &["4.5", "Hi", " you"], stopped()),
         case("a thought beside the text", choice(json!({ "delta": { "content": null, "reasoning_content": "Hm." } })) + &*plain(), &["Hi", " you"], stopped()),
@@ -284,6 +298,11 @@ fn errors() -> Vec<Case> {
         beside(
             "a page behind events",
             "<html>\n<h1>Bad Gateway</h1>\n",
+            "<h1>Bad Gateway</h1>",
+        ),
+        beside(
+            "a page behind events, and [DONE]",
+            "<html>\n<h1>Bad Gateway</h1>\n\ndata: [DONE]\n\n",
             "<h1>Bad Gateway</h1>",
         ),
         beside("detail", "data: {\"detail\": \"no GPU\"}\n\n", "gave up: no GPU"),

@@ -10,7 +10,7 @@ use crate::odd;
 use crate::server::{ModelServer, respond};
 
 /// Streams of which `llm` makes something else, and why.
-const DIFFERENT: [(&str, &str); 22] = [
+const DIFFERENT: [(&str, &str); 23] = [
     ("no [DONE]", NO_DONE),
     ("the last event without its empty line", NO_DONE),
     ("a byte order mark first", "the SDK loses the first token"),
@@ -25,6 +25,7 @@ const DIFFERENT: [(&str, &str); 22] = [
     ("a text in parts", PARTS),
     ("a text in one part", PARTS),
     ("a text that is a number", PARTS),
+    ("a message that is not in pieces", "the SDK looks for pieces only"),
     ("half a character in each of two tokens", "here each half is U+FFFD"),
     ("a keepalive that looks like a token", TYPES),
     ("a keepalive that looks like the end", TYPES),

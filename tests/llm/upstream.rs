@@ -264,6 +264,7 @@ async fn a_model_server_may_be_silent_for_a_minute_and_write_for_longer() {
     let mut recording = Recording::of(llm.get(&path).await);
     let mut asked = server.asked().await;
     asked.stream("").await;
+    assert_eq!(recording.chunk().await, "retry: 1000\n");
     let start = Instant::now();
     while start.elapsed() < IDLE + SOON {
         asked.write(token("hm")).await;
@@ -271,7 +272,9 @@ async fn a_model_server_may_be_silent_for_a_minute_and_write_for_longer() {
         pause(HEARTBEAT - SOON).await;
     }
     let silence = Instant::now();
-    while recording.chunk().await == ":\n\n" {}
+    while recording.chunk().await == ":\n" {
+        assert!(silence.elapsed() < IDLE, "it waits for a silent server for ever");
+    }
     let time = silence.elapsed() + HEARTBEAT - SOON;
     assert!(time > IDLE - SOON && time < IDLE + SOON, "{time:?}");
     let (tokens, last, data) = whole(llm.events(&path).await).await;
