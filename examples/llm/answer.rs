@@ -199,6 +199,7 @@ impl Answer {
         self.stop.cancel();
     }
 
+    // ANCHOR: position
     /// Where a reader continues who has this last event ID. A page that was reloaded has none,
     /// and begins at the start.
     pub fn position_after(&self, last: Option<&[u8]>) -> usize {
@@ -212,6 +213,7 @@ impl Answer {
         let log = self.log.borrow();
         log.over.is_some() && position == log.ends.len()
     }
+    // ANCHOR_END: position
 
     /// Whether the answer has been complete for at least this time.
     fn is_over_for(&self, time: Duration) -> bool {

@@ -64,7 +64,9 @@ impl Chunk {
         let is_chunk = data["choices"].is_array() || !chunk.usage.is_empty();
         Ok(is_chunk.then_some(chunk))
     }
+    // ANCHOR_END: chunk
 
+    // ANCHOR: choice
     fn take(&mut self, choice: &Value) {
         let delta = &choice["delta"];
         let texts = [&delta["content"], &delta["refusal"]].map(text);
@@ -88,8 +90,8 @@ impl Chunk {
             self.finish_reason = Some(end.into());
         }
     }
+    // ANCHOR_END: choice
 }
-// ANCHOR_END: chunk
 
 /// Whether this is the choice to read. A server may number none of them.
 fn is_first(choice: &Value) -> bool {

@@ -10,7 +10,6 @@ use super::parser::Event;
 /// Bytes that are kept of what is no event.
 const MAX_BESIDE: usize = 16 << 10;
 
-// ANCHOR: heard
 /// What has been heard of an answer so far.
 #[derive(Default)]
 pub struct Heard {
@@ -22,6 +21,7 @@ pub struct Heard {
 }
 
 impl Heard {
+    // ANCHOR: event
     /// Takes an event, and returns whether a whole answer ends with it.
     pub fn event(
         &mut self,
@@ -53,6 +53,7 @@ impl Heard {
         }
         chunk.error.map_or(Ok(false), Err)
     }
+    // ANCHOR_END: event
 
     /// How a whole answer ended, and what it cost.
     pub fn done(self, beside: &str) -> Result<Value, String> {
@@ -93,9 +94,7 @@ impl Heard {
         }
     }
 }
-// ANCHOR_END: heard
 
-// ANCHOR: beside
 /// Lines that are no fields of the format: a page, or an error in the place of events.
 #[derive(Default)]
 pub struct Beside {
@@ -135,7 +134,6 @@ impl Beside {
         Ok(())
     }
 }
-// ANCHOR_END: beside
 
 const NOTHING: &str = "the model server ended its answer before the first token; some do \
     that when the prompt is too long";

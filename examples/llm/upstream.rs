@@ -223,6 +223,7 @@ impl Upstream {
         };
         format!("{what}: {}", cause(error))
     }
+    // ANCHOR_END: explain
 
     /// Quotes a response that is no stream.
     async fn said(&self, mut response: Response, kind: &str) -> String {
@@ -253,6 +254,7 @@ impl Upstream {
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
+    // ANCHOR: redact
     /// Shortens a text to what may be shown, and takes the key out of it.
     fn redact(&self, text: &str) -> String {
         let text = match &self.key {
@@ -261,7 +263,7 @@ impl Upstream {
         };
         text.chars().take(MAX_REASON).collect()
     }
-    // ANCHOR_END: explain
+    // ANCHOR_END: redact
 }
 
 fn too_large(_: TooLarge) -> String {

@@ -106,6 +106,10 @@ async fn fills(program: &mut Program, places: usize, more: usize, request: &str)
         refused.push(socket);
     }
     assert_eq!(program.get("/").await.status(), 200, "others are still answered");
+    if let Some(rest) = request.strip_prefix("GET") {
+        let (_, head) = asked(program, &format!("HEAD{rest}")).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "it takes no place: {head}");
+    }
     assert!(!program.stderr().contains("accept connection failed"));
     streams.pop();
     until("there is a place", async || {

@@ -202,7 +202,9 @@ async fn no_prompt_gets_half_an_answer() {
         assert!((ENOUGH..=MAX_TOKENS).contains(&tokens), "q{n}: {tokens}: {text}");
         let is_whole = answer["choices"][0]["finish_reason"] == "stop";
         assert!(!is_whole || text.ends_with('.'), "q{n}: {text}");
-        assert!(!text.contains("  ") && !text.contains(" ."), "q{n}: {text}");
+        for odd in ["  ", " .", ".."] {
+            assert!(!text.contains(odd), "q{n}: {text}");
+        }
     }
     // The answer to this one goes over the end of the text, and begins anew.
     let stream = Streamed::from(&model, &question("q20", json!({}))).await;
