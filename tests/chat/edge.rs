@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use salvo::Router;
 use salvo::prelude::*;
 use serde_json::Value;
-use tests::{Browser, Program, serve, until, within};
+use tests::{Browser, Nginx, Program, serve, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -457,6 +457,35 @@ async fn on_a_local_network_it_cannot_write_or_listen_either() {
         .await;
     browser.type_into("#text", "I may\u{e007}").await;
     assert_eq!(ann.message().await, "<User#3>: I may");
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn behind_nginx_with_proxy_pass_alone_the_refusal_names_host() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let post = async |nginx: &Nginx, headers: &[(&str, &str)]| {
+        let url = format!("{}/chat/{}", nginx.url, ann.id);
+        let mut request = reqwest::Client::new().post(url).body("hi");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = within("an answer", request.send()).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let page = [("host", "book.example"), ("origin", "http://book.example")];
+    let alone = Nginx::before(&chat.url, "").await;
+    let (status, reason) = post(&alone, &page).await;
+    assert_eq!(status, 403);
+    assert!(reason.contains("does not pass on the Host of the page"), "{reason}");
+    // On https and on loopback, the browser says more.
+    let says = [page[0], page[1], ("sec-fetch-site", "same-origin")];
+    assert_eq!(post(&alone, &says).await.0, 204);
+    let cured = "proxy_set_header Host $http_host;";
+    let cured = Nginx::before(&chat.url, cured).await;
+    assert_eq!(post(&cured, &page).await.0, 204);
+    let other = [("host", "book.example"), ("origin", "http://other.example")];
+    assert_eq!(post(&cured, &other).await.0, 403);
 }
 
 #[cfg(target_os = "linux")]
