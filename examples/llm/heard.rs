@@ -10,7 +10,7 @@ use super::parser::Event;
 /// Bytes that are kept of what is no event.
 const MAX_BESIDE: usize = 16 << 10;
 
-/// What has been heard of an answer so far.
+/// An answer, as far as it has been heard.
 #[derive(Default)]
 pub struct Heard {
     has_begun: bool,
