@@ -3,6 +3,11 @@
 use serde_json::{Value, json};
 use tests::{Program, assert_text_but_numbers};
 
+#[path = "../../../examples/llm/imitate.rs"]
+mod text;
+
+use text::imitate;
+
 use super::client::{
     CONFESSION, ENOUGH, MAX_TOKENS, NAME, Streamed, answer, content, json_of,
     question,
@@ -191,26 +196,29 @@ async fn every_answer_begins_by_saying_that_a_stand_in_wrote_it() {
     }
 }
 
-#[tokio::test]
-async fn no_prompt_gets_half_an_answer() {
-    let model = Program::start("model").await;
+#[test]
+fn no_prompt_gets_half_an_answer() {
     for n in 0..600 {
-        let asked = question(format!("q{n}"), json!({}));
-        let answer = answer(&model, &asked).await;
-        let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap();
-        let text = content(&answer);
-        assert!((ENOUGH..=MAX_TOKENS).contains(&tokens), "q{n}: {tokens}: {text}");
-        let is_whole = answer["choices"][0]["finish_reason"] == "stop";
-        assert!(!is_whole || text.ends_with('.'), "q{n}: {text}");
+        let tokens = imitate(&format!("q{n}"), 0);
+        let text = tokens.concat();
+        let count = tokens.len() as u64;
+        assert!((ENOUGH..=MAX_TOKENS + 1).contains(&count), "q{n}: {count}: {text}");
+        assert!(count > MAX_TOKENS || text.ends_with('.'), "q{n}: {text}");
+        assert!(tokens.iter().all(|token| !token.is_empty()), "q{n}: {tokens:?}");
         for odd in ["  ", " .", ".."] {
             assert!(!text.contains(odd), "q{n}: {text}");
         }
     }
-    // The answer to this one goes over the end of the text, and begins anew.
+}
+
+/// The answer to this prompt goes over the end of the text, and begins anew.
+#[tokio::test]
+async fn an_answer_goes_on_behind_the_last_sentence_of_the_text() {
+    let model = Program::start("model").await;
     let stream = Streamed::from(&model, &question("q20", json!({}))).await;
     assert!(stream.tokens().len() as u64 >= ENOUGH, "{:?}", stream.tokens());
-    let empty = |chunk: &Value| chunk["choices"][0]["delta"]["content"] == "";
-    let empty = stream.chunks.iter().filter(|chunk| empty(chunk)).count();
+    let empty = |chunk: &&Value| chunk["choices"][0]["delta"]["content"] == "";
+    let empty = stream.chunks.iter().filter(empty).count();
     assert_eq!(empty, 1, "the first chunk, and no token, is empty");
 }
 
