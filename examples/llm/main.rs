@@ -10,8 +10,10 @@
 //!
 //!     OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_MODEL=llama3.2 cargo run --example llm
 //!
-//! Chapter 7 of the book explains it. Left out: conversations, tools, a model's
-//! reasoning, users, more servers than one.
+//! This file answers requests, `answer.rs` has the answers, and `upstream.rs` asks the model
+//! server, whose words `chunk.rs` and `heard.rs` read. `edge.rs` keeps strangers from holding
+//! the program up. Chapter 7 of the book explains it. Left out: conversations, tools, a
+//! model's reasoning, users, more servers than one.
 
 use std::time::Duration;
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc};

@@ -7,8 +7,9 @@
 //!     curl -N http://127.0.0.1:8698/v1/chat/completions -H 'Content-Type: application/json' \
 //!       -d '{"model": "stand-in", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
 //!
-//! Chapter 7 of the book explains the stream. Left out: tools, images, and all else that
-//! needs a model that knows something.
+//! This file starts it, `model.rs` answers requests, `conversation.rs` reads and refuses them,
+//! and `imitate.rs` has the words. Chapter 7 of the book explains the stream. Left out: pages
+//! of other origins (CORS), tools, images, and all else that needs a model that knows something.
 
 use std::{env, io, process::ExitCode, time::Duration};
 
@@ -26,7 +27,6 @@ use edge::Limits;
 const MAX_STREAMS: usize = 2_000;
 /// Files that are open besides the connections of clients.
 const FILES: usize = 64;
-
 /// How long answers may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
 
