@@ -18,6 +18,8 @@ pub struct Heard {
     tool: Option<String>,
     finish_reason: Option<String>,
     usage: Map<String, Value>,
+    /// The last data that was no chunk: where nothing else came, it may say why.
+    odd: String,
 }
 
 impl Heard {
@@ -34,13 +36,17 @@ impl Heard {
         }
         // An event of a type of its own is no chunk, and neither is one without data.
         if event.event_type != "message" || data.is_empty() {
+            self.odd = data.into();
             return Ok(false);
         }
         self.has_begun = true;
         if data.starts_with("[DONE]") {
             return Ok(true);
         }
-        let Some(mut chunk) = Chunk::parse(data)? else { return Ok(false) };
+        let Some(mut chunk) = Chunk::parse(data)? else {
+            self.odd = data.into();
+            return Ok(false);
+        };
         if !self.has_words && chunk.text.is_empty() {
             chunk.text = chunk.whole; // not in pieces, as was asked for, but not lost
         }
@@ -82,7 +88,9 @@ impl Heard {
         }
         let is_silent = !self.has_begun && seen.is_none();
         let last = if is_silent { last } else { "" };
-        let said = [beside, last].into_iter().find(|text| !text.trim().is_empty());
+        let odd = if self.has_words { "" } else { &self.odd };
+        let said =
+            [beside, last, odd].into_iter().find(|text| !text.trim().is_empty());
         let why = if self.has_begun { BROKEN } else { NOTHING };
         let why = seen.unwrap_or(why.into());
         match said.map(quote) {

@@ -147,6 +147,18 @@ async fn a_proxy_that_is_not_there_is_named_and_not_the_model_server_alone() {
         assert!(!reason.contains("secret") && !llm.stderr().contains("secret"));
     }
     server.stays_alone_for(SOON).await;
+    // For https, the client asks the proxy for a tunnel.
+    let variables = [
+        ("OPENAI_BASE_URL", "https://models.example/v1"),
+        ("OPENAI_MODEL", "m"),
+        ("https_proxy", "127.0.0.1:9"),
+    ];
+    let llm = Program::start_with("llm", &variables).await;
+    let (_, last, data) = whole(llm.events(&ask(&llm, "Hi").await).await).await;
+    let reason = reason(&last, &data);
+    let named =
+        "models.example:443 (through the proxy at 127.0.0.1:9, which https_proxy";
+    assert!(reason.contains(named), "{reason}");
 }
 
 #[tokio::test]

@@ -263,6 +263,16 @@ fn errors() -> Vec<Case> {
             "data: <h1>Bad Gateway</h1>\n\n",
             "<h1>Bad Gateway</h1>",
         ),
+        alone(
+            "an object that is neither a chunk nor an error",
+            "data: {\"fault\": \"no GPU\"}\n\n",
+            "it also sent: {\"fault\": \"no GPU\"}",
+        ),
+        alone(
+            "only events of another type",
+            "event: completion\ndata: {\"choices\": [{\"delta\": {\"content\": \"Hi\"}}]}\n\n",
+            "no chunk: {\"choices\"",
+        ),
         alone("words as data", "data: overloaded\n\n", "no chunk: overloaded"),
         alone(
             "an error without its empty line",
