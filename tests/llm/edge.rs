@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::{Program, until, within};
@@ -211,5 +212,7 @@ async fn the_stand_in_within_llm_answers_many_at_once() {
             events
         }
     });
-    futures_util::future::join_all(answers).await;
+    // A reader who comes too late would find that nobody was reading.
+    let answers = futures_util::stream::iter(answers).buffer_unordered(20);
+    assert_eq!(answers.collect::<Vec<_>>().await.len(), 200);
 }
