@@ -105,10 +105,8 @@ impl Conversation {
                 _ => true,
             };
             if !is_here && !value.is_null() {
-                return Err(refusal(
-                    name,
-                    &format!("the stand-in cannot do {value}"),
-                ));
+                let value: String = value.to_string().chars().take(100).collect();
+                return Err(refusal(name, &format!("this cannot be {value} here")));
             }
         }
         Ok(())

@@ -185,7 +185,7 @@ fn types() -> Vec<Case> {
     ]
 }
 
-/// What says nothing is skipped.
+/// Events that say nothing are skipped.
 fn silences() -> Vec<Case> {
     let among = |event: &str| token("Hi") + event + &*token(" you") + &*finish();
     let skipped =

@@ -95,7 +95,7 @@ async fn what_the_stand_in_cannot_do_is_refused_by_name() {
             assert!(message.starts_with(&format!("{name}: ")), "{message}");
         }
     }
-    // What says the same as nothing at all, or says that this may be.
+    // Settings that say the same as nothing at all, or leave the choice.
     let plain = answer(&model, &question("Hi", json!({}))).await;
     for settings in [
         json!({ "n": 1, "tool_choice": "auto", "response_format": { "type": "text" } }),
