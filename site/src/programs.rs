@@ -45,7 +45,7 @@ programs! {
 async fn answers() -> io::Result<Router> {
     let stop = CancellationToken::new();
     let model = llm::Upstream::stand_in(stop.clone()).await?;
-    Ok(llm::router(model, stop))
+    Ok(llm::router(model, llm::MAX_READERS, stop))
 }
 
 /// Runs `feed` in this process, until the process of the book ends.

@@ -141,14 +141,14 @@ programs! {
     llm {
         address: kept()
         head: kept(Answer)
-        method_head: exempt("HEAD")
-        silence: kept(Answer, ":\n\n")
+        method_head: kept(&["/"], Answer)
+        silence: kept(Answer, "retry: 1000\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
             ("GET", "/answers/x", 404, None, "no such answer"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/answers", 405, Some("POST"), "not supported"),
-            ("PUT", "/answers/1", 405, Some("DELETE, GET"), "not supported"),
+            ("PUT", "/answers/1", 405, Some("DELETE, GET, HEAD"), "not supported"),
         ])
         page: kept(&["new EventSource(`answers/"])
         stop: kept(Answer, Generates, "event: token\n", streams::says_that_it_stops)
@@ -156,15 +156,15 @@ programs! {
     model {
         address: kept()
         head: kept(Completion)
-        method_head: exempt("HEAD")
+        method_head: kept(&["/"], Get("/v1/models"))
         silence: exempt("it is never silent: tokens come at a human pace")
         refusals: kept(&[
-            ("GET", "/nope", 404, None, "not be found"),
-            ("POST", "/v1/completions", 404, None, "not be found"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("POST", "/v1/models", 405, Some("GET"), "not supported"),
-            ("GET", "/v1/chat/completions", 405, Some("POST"), "not supported"),
-            ("DELETE", "/v1/chat/completions", 405, Some("POST"), "not supported"),
+            ("GET", "/nope", 404, None, "there is no such path"),
+            ("POST", "/v1/completions", 404, None, "there is no such path"),
+            ("POST", "/", 405, Some("GET, HEAD"), "another method"),
+            ("POST", "/v1/models", 405, Some("GET, HEAD"), "another method"),
+            ("GET", "/v1/chat/completions", 405, Some("POST"), "another method"),
+            ("DELETE", "/v1/chat/completions", 405, Some("POST"), "another method"),
         ])
         page: kept(&["A stand-in for a language model.", "knows nothing"])
         stop: kept(Completion, Waits, "data: {", streams::whole_chunks)
