@@ -6,29 +6,33 @@
 //!     curl -d hello http://127.0.0.1:8698/chat/ID
 //!
 //! ID is the data of the first event in another user's stream: users do not hear their own
-//! messages. Or open http://127.0.0.1:8698/ in two windows. This file answers requests, and
-//! `room.rs` has the room. Chapters 5 and 6 of the book explain them. Left out: more rooms
-//! than one, names and passwords, more servers than one (chapter 14).
+//! messages. Or open http://127.0.0.1:8698/ in two windows. This file answers requests,
+//! `room.rs` has the room, and `edge.rs` keeps strangers from holding the program up.
+//! Chapters 5 and 6 of the book explain them. Left out: more rooms than one, names and
+//! passwords, more servers than one (chapter 14).
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc};
 
-use futures_util::stream::{self, StreamExt};
-use salvo::conn::tcp::TcpAcceptor;
-use salvo::http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use salvo::http::{HeaderName, HeaderValue, Method, header};
 use salvo::prelude::*;
 use salvo::sse::SseEvent;
 use socket2::SockRef;
 use tokio::{net::TcpListener, signal, time::Duration};
 
+mod edge;
 mod room;
-pub use room::Room;
+
+use edge::{Limits, read, refuse_foreign};
+use room::Kind;
+pub use room::{MAX_USERS, Room};
 
 // ANCHOR: bounds
 /// Bytes of one message: a few paragraphs.
 const MAX_MESSAGE: usize = 4_096;
-/// Bytes that wait in this program for one reader that does not read, and bytes of the
-/// head of a request: the least that hyper accepts. Its default is 400 KiB.
-const MAX_BUFFER: usize = 8_192;
+/// Files that are open besides the connections of the users.
+const FILES: usize = 64;
 /// Connections that may wait to be accepted, as when all readers come back at once.
 const BACKLOG: i32 = 4_096;
 /// How long the streams may take to end when the program ends.
@@ -39,25 +43,29 @@ const STOP: Duration = Duration::from_secs(3);
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
-    if let Err(error) = serve(&addr).await {
-        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    if let Err(why) = run().await {
+        eprintln!("{why}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-async fn serve(addr: &str) -> io::Result<()> {
+async fn run() -> Result<(), String> {
+    let limits = Limits::raise(MAX_USERS, FILES).map_err(|why| why.to_string())?;
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    let listen =
+        |error| format!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    serve(&addr, &limits).await.map_err(listen)
+}
+
+async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     SockRef::from(&listener).listen(BACKLOG)?;
     let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
-    let mut server = Server::new(TcpAcceptor::try_from(listener)?);
-    // Copy the head of a chunk, the event and the end of the chunk into one buffer: for small
-    // events, one write is cheaper than a vectored write of three pieces.
-    server.http1_mut().writev(false).max_buf_size(MAX_BUFFER);
+    let room = Room::new(limits.streams);
+    let server = edge::server(listener, limits, room.stop.clone())?;
     let handle = server.handle();
-    let room = Room::new();
     // On a worker thread, like the streams: what one connection gives back to the
     // allocator, the next one can use. (On this thread, a reader takes 1 KiB more.)
     let serving = tokio::spawn(server.try_serve(router(room.clone())));
@@ -89,8 +97,9 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 // ANCHOR: router
 pub fn router(room: Arc<Room>) -> Router {
     let say = Router::with_path("{id}").post(Say(room.clone()));
-    let chat = Router::with_path("chat").get(Listen(room)).push(say);
-    Router::new().get(page).push(chat)
+    let listen = Listen(room);
+    let chat = Router::with_path("chat").head(listen.clone()).get(listen).push(say);
+    Router::new().hoop(edge::close_if_refused).head(page).get(page).push(chat)
 }
 // ANCHOR_END: router
 
@@ -102,38 +111,71 @@ async fn page() -> Text<&'static str> {
 type Reply<T> = Result<T, StatusError>;
 
 // ANCHOR: listen
+#[derive(Clone)]
 struct Listen(Arc<Room>);
 
 #[handler]
 impl Listen {
     async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
+        refuse_foreign(req)?;
+        refuse_unknown(req, &["as", "after", "lastEventId"])?;
         let id = match req.query::<String>("as") {
             Some(id) => {
                 parse_id(&id).ok_or_else(|| bad("`as` is not 32 hex digits"))?
             }
             None => rand::random(),
         };
-        // An EventSource that the page had to make anew knows no last event ID.
-        let last = req.header("last-event-id").or_else(|| req.query("after"));
+        if req.method() == Method::HEAD {
+            send(res, stream::empty()); // the head alone, and nobody joins
+            return Ok(());
+        }
         let full = |room::Full| {
             StatusError::service_unavailable().brief("the room is full")
         };
-        let reader = self.0.join(id, last).map_err(full)?;
+        let reader = self.0.join(id, last_event_id(req)).map_err(full)?;
         let end = reader.stop.clone().cancelled_owned();
         let events = stream::unfold(reader, async |mut reader| {
-            Some((Ok::<_, Infallible>(reader.next().await), reader))
+            Some((reader.next().await, reader))
         });
-        let unbuffered = HeaderName::from_static("x-accel-buffering");
-        res.headers_mut().extend([
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (unbuffered, HeaderValue::from_static("no")),
-        ]);
-        res.stream(events.take_until(end));
+        send(res, events.take_until(end));
         Ok(())
     }
 }
 // ANCHOR_END: listen
+
+// ANCHOR: last_event_id
+/// The ID of the last event that a client has: in the header, or in the URL from a client
+/// that cannot set it. An EventSource that connects again asks for the URL that it was made
+/// with, so its header is newer. Two libraries call it `lastEventId`.
+fn last_event_id(req: &Request) -> Option<&[u8]> {
+    let header = req.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    let query = |name| req.queries().get(name).map(|id: &String| id.as_bytes());
+    let ids = [header, query("after"), query("lastEventId")];
+    ids.into_iter().flatten().find(|id| !id.is_empty())
+}
+
+/// A parameter with another name is a mistake of the client: it would wait for events that
+/// never come.
+fn refuse_unknown(req: &Request, known: &[&str]) -> Reply<()> {
+    match req.queries().keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(bad(format!("there is no parameter `{name}` here"))),
+        None => Ok(()),
+    }
+}
+// ANCHOR_END: last_event_id
+
+// ANCHOR: send
+/// Sends a stream that no cache keeps, and no proxy holds back.
+fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    res.headers_mut().extend([
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (unbuffered, HeaderValue::from_static("no")),
+    ]);
+    res.stream(events.map(Ok::<_, Infallible>));
+}
+// ANCHOR_END: send
 
 // ANCHOR: say
 struct Say(Arc<Room>);
@@ -151,48 +193,15 @@ impl Say {
         };
         let text = message(&body)?;
         let event = SseEvent::default().text(format!("<User#{number}>: {text}"));
-        self.0.publish(id, event);
+        self.0.publish(id, Kind::Message, event);
         Ok(StatusCode::NO_CONTENT)
     }
 }
 // ANCHOR_END: say
 
-// ANCHOR: read
-/// Reads all of a body, and keeps at most one byte more than `max`. A server that closes a
-/// connection with bytes unread resets it, and the client may never see the answer.
-async fn read(req: &mut Request, max: usize) -> Reply<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = req.take_body();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|_| bad("the body broke off"))?;
-        if let Ok(mut data) = frame.into_data() {
-            data.truncate(max + 1 - bytes.len());
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes)
-}
-// ANCHOR_END: read
-
-// ANCHOR: foreign
-/// Any web page can send requests to this server. A browser says whether the page is of
-/// another origin; other clients say nothing.
-fn refuse_foreign(req: &Request) -> Reply<()> {
-    let site: Option<&str> = req.header("sec-fetch-site");
-    if matches!(site, None | Some("same-origin" | "none")) {
-        return Ok(());
-    }
-    Err(StatusError::forbidden().brief("a page of another origin has sent this"))
-}
-// ANCHOR_END: foreign
-
 // ANCHOR: message
-/// The text of a message, unless the body is too long, no text, or empty.
+/// The text of a message, unless the body is no text, or empty.
 fn message(body: &[u8]) -> Reply<&str> {
-    if body.len() > MAX_MESSAGE {
-        let why = format!("a message has {MAX_MESSAGE} bytes at most");
-        return Err(StatusError::payload_too_large().brief(why));
-    }
     let text = str::from_utf8(body).map_err(|_| bad("the body is not UTF-8"))?;
     if text.trim().is_empty() {
         return Err(bad("the message is empty"));

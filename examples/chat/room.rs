@@ -12,13 +12,16 @@ use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 // ANCHOR: bounds
-/// Users at once: an idle one costs less than 16 KiB, so all together 256 MiB.
-const MAX_USERS: usize = 16_384;
+/// Users at once, if so many files may be open: an idle one costs less than 16 KiB in this
+/// program, so all together 256 MiB. (One that does not read costs more in the kernel.)
+pub const MAX_USERS: usize = 16_384;
 /// Users whose coming and going is announced: n users who come cost n²/2 deliveries.
 const MAX_ANNOUNCED: usize = 100;
-/// Events kept for readers who are slow or were away: 4 MiB, if all have 4 KiB, and
+/// Messages kept for readers who are slow or were away: 4 MiB, if all have 4 KiB, and
 /// 28 MiB, if somebody sends almost nothing but newlines: each becomes a `data: ` line.
 const HISTORY: usize = 1_024;
+/// Announcements kept besides: they do not push messages out, however many come and go.
+const ANNOUNCEMENTS: usize = 256;
 /// How long a user without a connection stays.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a client that has lost its connection waits before it connects again: well
@@ -33,6 +36,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Room {
     /// Random for each run: an event id of an earlier run is no event id of this one.
     epoch: u64,
+    /// How many users there may be.
+    max_users: usize,
     users: Mutex<Users>,
     log: RwLock<Log>,
     /// Wakes all readers when the log has grown.
@@ -56,40 +61,82 @@ struct User {
     stop: CancellationToken,
 }
 
-/// The latest events, each with its sender's id, encoded once for all readers.
+/// The latest events, in order.
 #[derive(Default)]
 struct Log {
-    kept: VecDeque<(u128, Bytes)>,
-    /// How many events there were before those that are kept.
+    kept: VecDeque<Entry>,
+    /// How many of them are announcements.
+    announcements: usize,
+    /// The position of the newest event: how many events there have been.
+    newest: u64,
+    /// The position of the newest message that is no longer kept.
     forgotten: u64,
 }
 
-impl Log {
-    /// The position of the newest event: how many events there have been.
-    fn newest(&self) -> u64 {
-        self.forgotten + self.kept.len() as u64
-    }
+struct Entry {
+    position: u64,
+    sender: u128,
+    kind: Kind,
+    /// The event, encoded once for all readers.
+    bytes: Bytes,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Message,
+    /// Somebody joined, or left.
+    Announcement,
 }
 // ANCHOR_END: room
+
+impl Log {
+    // ANCHOR: forget
+    /// Removes the oldest event of a kind of which there is one too many.
+    fn forget(&mut self) {
+        let is_announcement = |entry: &Entry| entry.kind == Kind::Announcement;
+        if self.announcements > ANNOUNCEMENTS {
+            let oldest = self.kept.iter().position(is_announcement);
+            oldest.and_then(|oldest| self.kept.remove(oldest));
+            self.announcements -= 1;
+        }
+        while self.kept.len() - self.announcements > HISTORY
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            match oldest.kind {
+                Kind::Announcement => self.announcements -= 1,
+                Kind::Message => self.forgotten = oldest.position,
+            }
+        }
+    }
+    // ANCHOR_END: forget
+
+    /// The first event after this position.
+    fn after(&self, position: u64) -> Option<&Entry> {
+        // It is there, or some announcements further on, where some have been removed.
+        let later = usize::try_from(self.newest - position).ok()?;
+        let from = self.kept.len().saturating_sub(later);
+        self.kept.range(from..).find(|entry| entry.position > position)
+    }
+}
 
 /// The room has no place for one more user.
 pub struct Full;
 
 impl Room {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self { epoch: rand::random(), ..Self::default() })
+    pub fn new(max_users: usize) -> Arc<Self> {
+        Arc::new(Self { epoch: rand::random(), max_users, ..Self::default() })
     }
 
     // ANCHOR: publish
     /// Appends an event to the log. Every reader gets it but its sender.
-    pub fn publish(&self, sender: u128, event: SseEvent) {
+    pub fn publish(&self, sender: u128, kind: Kind, event: SseEvent) {
         let mut log = self.log.write();
-        let event = event.id(self.event_id(log.newest() + 1));
-        log.kept.push_back((sender, event.to_string().into()));
-        if log.kept.len() > HISTORY {
-            log.kept.pop_front();
-            log.forgotten += 1;
-        }
+        log.newest += 1;
+        let position = log.newest;
+        let bytes = event.id(self.event_id(position)).to_string().into();
+        log.kept.push_back(Entry { position, sender, kind, bytes });
+        log.announcements += usize::from(kind == Kind::Announcement);
+        log.forget();
         drop(log);
         self.grew.notify_waiters();
     }
@@ -101,7 +148,8 @@ impl Room {
     }
 
     /// The inverse of `event_id`. A client sends the id, so anything may be in it.
-    fn position(&self, event_id: &str) -> Option<u64> {
+    fn position(&self, event_id: &[u8]) -> Option<u64> {
+        let event_id = str::from_utf8(event_id).ok()?;
         let position = event_id.split_once('-')?.1.parse().ok()?;
         (self.event_id(position) == event_id).then_some(position)
     }
@@ -112,7 +160,7 @@ impl Room {
     pub fn join(
         self: &Arc<Self>,
         id: u128,
-        last: Option<&str>,
+        last: Option<&[u8]>,
     ) -> Result<Reader, Full> {
         let stop = self.stop.child_token();
         let number = self.enter(id, &stop)?;
@@ -138,7 +186,7 @@ impl Room {
             return Ok(user.number);
         }
         let others = users.by_id.len();
-        if others == MAX_USERS {
+        if others == self.max_users {
             return Err(Full);
         }
         users.count += 1;
@@ -151,11 +199,11 @@ impl Room {
 
     // ANCHOR: begin
     /// The position after which a reader continues, and whether its last event is unknown.
-    fn begin(&self, last: Option<&str>) -> (u64, bool) {
+    fn begin(&self, last: Option<&[u8]>) -> (u64, bool) {
         let log = self.log.read();
-        let Some(last) = last else { return (log.newest(), false) };
+        let Some(last) = last else { return (log.newest, false) };
         match self.position(last) {
-            Some(position) if position <= log.newest() => (position, false),
+            Some(position) if position <= log.newest => (position, false),
             _ => (log.forgotten, true),
         }
     }
@@ -179,7 +227,8 @@ impl Room {
 
     fn announce(&self, event_type: &str, id: u128, number: u64, others: usize) {
         if others < MAX_ANNOUNCED {
-            self.publish(id, event(event_type, format!("User#{number}")));
+            let event = event(event_type, format!("User#{number}"));
+            self.publish(id, Kind::Announcement, event);
         }
     }
     // ANCHOR_END: leave
@@ -217,7 +266,7 @@ impl Reader {
                 return bytes;
             }
             if timeout(HEARTBEAT, grew).await.is_err() {
-                return Bytes::from_static(b":\n\n");
+                return Bytes::from_static(b":\n");
             }
         }
     }
@@ -231,16 +280,17 @@ impl Reader {
             let event = event("missed", missed).id(id).to_string();
             return Some((event.into(), log.forgotten));
         }
-        let unread = (self.position - log.forgotten) as usize;
-        let (sender, event) = log.kept.get(unread)?;
-        let position = self.position + 1;
-        if *sender == self.id {
-            // An id alone is no event. It counts one's own words as received, so that they
-            // are not missed after a reconnect.
-            let id = self.room.event_id(position);
-            return Some((format!("id: {id}\n\n").into(), position));
+        let entry = log.after(self.position)?;
+        if entry.sender == self.id {
+            // This counts one's own words as received, so that they are not missed after a
+            // reconnect. Firefox, for one, takes no notice of an ID without data.
+            let id = self.room.event_id(entry.position);
+            return Some((
+                event("own", "").id(id).to_string().into(),
+                entry.position,
+            ));
         }
-        Some((event.clone(), position))
+        Some((entry.bytes.clone(), entry.position))
     }
 }
 // ANCHOR_END: reader

@@ -33,7 +33,7 @@ macro_rules! programs {
 }
 
 programs! {
-    chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new());
+    chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new(chat::MAX_USERS));
     faults: "../../examples/faults/main.rs" => faults::router();
     feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::http::refuse_foreign)?;
     llm: "../../examples/llm/main.rs" => answers().await?;

@@ -130,38 +130,6 @@ async fn the_chat_page_finds_a_restarted_server_and_says_what_it_knows() {
     browser.until(&format!("{lines}.includes('something may be missing')")).await;
 }
 
-#[handler]
-async fn other_page() -> Text<&'static str> {
-    Text::Html("<!doctype html><title>another origin</title>")
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn a_page_of_another_origin_cannot_write_to_the_chat() {
-    let chat = Program::start("chat").await;
-    let ann = format!("{:032x}", 1);
-    let mut events = chat.events(&format!("/chat?as={ann}")).await;
-    assert_eq!(events.data().await, ann);
-    assert_eq!(events.data().await, "User#1");
-    let browser = Browser::start().await;
-    browser.open(&serve(Router::new().get(other_page)).await).await;
-    // The page may join under an id that it makes up, and sees nothing of the stream.
-    let id = "e".repeat(32);
-    let url = format!("{}/chat", chat.url);
-    let join = format!("fetch('{url}?as={id}', {{ mode: 'no-cors' }}) && null");
-    browser.eval(&join).await;
-    assert_eq!(events.data().await, "User#2");
-    let write = format!(
-        "fetch('{url}/{id}', {{ mode: 'no-cors', method: 'POST', body: 'ha' }})\
-         .finally(() => {{ window.written = true; }}) && null"
-    );
-    browser.eval(&write).await;
-    browser.until("window.written").await;
-    // The same request is accepted where no browser says that it is foreign.
-    chat.poster(&format!("/chat/{id}")).await.post("mine", 1).await;
-    assert_eq!(events.data().await, "<User#2>: mine");
-}
-
 /// A server that ends its first stream, answers the reconnect with 502, and then sends what
 /// the page asks for.
 struct Flaky(AtomicUsize);

@@ -53,7 +53,18 @@ impl<'a> User<'a> {
         assert_eq!(answer.status(), 204);
     }
 
+    /// The next event that comes from somebody else.
     pub async fn next(&mut self) -> Event {
+        loop {
+            let event = self.next_of_all().await;
+            if event.event != "own" {
+                return event;
+            }
+        }
+    }
+
+    /// The next event, which may stand for one's own words.
+    pub async fn next_of_all(&mut self) -> Event {
         let event = self.events.next().await.expect("the stream goes on");
         self.last.clone_from(&event.id);
         event

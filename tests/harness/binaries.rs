@@ -81,6 +81,25 @@ pub fn run(name: &str, variables: &[(&str, &str)]) -> Ended {
     example(name).envs(variables.iter().copied()).output().unwrap().into()
 }
 
+/// The command that starts an example that may have no more than this many files open.
+#[cfg(unix)]
+pub(crate) fn with_open_files(name: &str, count: usize) -> Command {
+    let example = example(name);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {count} && exec \"$0\"")]);
+    command.arg(example.get_program()).env_clear();
+    let variables = example.get_envs();
+    command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    command.env("ADDR", "127.0.0.1:0");
+    command
+}
+
+/// Runs an example that may have no more than this many files open to its end.
+#[cfg(unix)]
+pub fn run_with_open_files(name: &str, count: usize) -> Ended {
+    with_open_files(name, count).output().unwrap().into()
+}
+
 /// Lets this process, and those that it starts from now on, have this many files open.
 #[cfg(unix)]
 pub fn allow_open_files(count: u64) {

@@ -20,9 +20,9 @@ pub mod redis;
 pub mod scripted;
 mod wait;
 
-#[cfg(unix)]
-pub use binaries::allow_open_files;
 pub use binaries::{Ended, example, root, run};
+#[cfg(unix)]
+pub use binaries::{allow_open_files, run_with_open_files};
 pub use book::{book, copy_book, run_book};
 pub use browser::Browser;
 pub use chunks::{Dechunker, chunks};

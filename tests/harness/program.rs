@@ -19,6 +19,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+#[cfg(unix)]
+use crate::binaries::with_open_files;
 use crate::binaries::{Ended, example, run};
 use crate::events::Events;
 use crate::process::collect;
@@ -51,6 +53,12 @@ impl Program {
         let mut command = example(name);
         command.env("ADDR", "127.0.0.1:0").envs(variables.iter().copied());
         Self::spawn(&mut command).await
+    }
+
+    /// Starts an example that may have no more than this many files open.
+    #[cfg(unix)]
+    pub async fn start_with_open_files(name: &str, count: usize) -> Self {
+        Self::spawn(&mut with_open_files(name, count)).await
     }
 
     /// Asserts that its page contains this text, and that it shows text as text.
@@ -204,9 +212,20 @@ impl Program {
     /// Bytes of the process that are in memory.
     #[cfg(target_os = "linux")]
     pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most bytes of the process that have been in memory at a time.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    #[cfg(target_os = "linux")]
+    fn status(&self, name: &str) -> u64 {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.unwrap().trim().trim_end_matches(" kB");
         kib.parse::<u64>().unwrap() * 1024
     }

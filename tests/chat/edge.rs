@@ -1,0 +1,491 @@
+//! Chapter 6: what strangers cannot do to `chat`: hold its connections, its memory or its
+//! end, or speak through the browser of somebody else.
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use salvo::Router;
+use salvo::prelude::*;
+use serde_json::Value;
+use tests::{Browser, Program, serve, until, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::user::User;
+
+/// Bytes of a body that are read, as in `examples/chat/edge.rs`.
+const MAX_DRAINED: usize = 2 << 20;
+
+/// Sends bytes, and returns what comes back until the server closes. The sending side stays
+/// open, as with any client that waits.
+async fn ask(chat: &Program, request: &[u8]) -> String {
+    let mut socket = chat.socket().await;
+    socket.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    let end = socket.read_to_string(&mut answer);
+    within("the end of the connection", end).await.unwrap();
+    answer
+}
+
+/// A connection that has sent this, and the head of its answer.
+async fn asked(chat: &Program, request: &str) -> (TcpStream, String) {
+    let mut socket = chat.socket().await;
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    within("a head", async {
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+    })
+    .await;
+    (socket, String::from_utf8(head).unwrap())
+}
+
+const LISTEN: &str = "GET /chat HTTP/1.1\r\nhost: test\r\n\r\n";
+
+#[tokio::test]
+async fn where_few_files_may_be_open_a_full_room_says_so() {
+    const FILES: usize = 1_024;
+    let mut chat = Program::start_with_open_files("chat", FILES).await;
+    let said = async || chat.stderr().contains("720 streams at once, not 16384");
+    until("it says how many fit", said).await;
+    let mut readers = Vec::new();
+    for _ in 0..720 {
+        let (socket, head) = asked(&chat, LISTEN).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        readers.push(socket);
+    }
+    // Two hundred more do not fit, and never hang up.
+    let mut refused = Vec::new();
+    for _ in 0..200 {
+        let (socket, head) = asked(&chat, LISTEN).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+        assert!(head.contains("connection: close"), "{head}");
+        refused.push(socket);
+    }
+    assert_eq!(chat.get("/").await.status(), 200, "others are still answered");
+    assert!(!chat.stderr().contains("accept connection failed"));
+    readers.pop();
+    until("there is room", async || chat.get("/chat").await.status() == 200).await;
+    chat.signal(Signal::SIGTERM);
+    assert_eq!(chat.exit_code().await, Some(0));
+}
+
+#[test]
+fn a_program_that_may_open_hardly_any_file_says_so_and_ends() {
+    let ended = tests::run_with_open_files("chat", 40);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("try ulimit -n 18496"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn an_endless_body_gets_an_answer_and_an_end() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let socket = chat.socket().await;
+    let (mut from, mut to) = socket.into_split();
+    let path = format!("/chat/{}", ann.id);
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked");
+    let start = Instant::now();
+    let flood = tokio::spawn(async move {
+        to.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+        let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+        while to.write_all(&chunk).await.is_ok() {}
+    });
+    let mut answer = Vec::new();
+    within("an answer", async {
+        while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
+            from.read_buf(&mut answer).await.unwrap();
+        }
+    })
+    .await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    within("the end of the connection", flood).await.unwrap();
+    let lingered = start.elapsed();
+    assert!(lingered > Duration::from_secs(4), "it was read on for {lingered:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_read_up_to_a_bound_and_kept_nowhere() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let path = format!("/chat/{}", ann.id);
+    let post = |length: usize| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    // The answer to a body of this length comes when all of it has been read.
+    let mut socket = chat.socket().await;
+    socket.write_all(post(MAX_DRAINED).as_bytes()).await.unwrap();
+    socket.write_all(&vec![b'x'; MAX_DRAINED - 1]).await.unwrap();
+    let early = timeout(Duration::from_millis(300), socket.readable()).await;
+    assert!(early.is_err(), "an answer came before the last byte");
+    socket.write_all(b"x").await.unwrap();
+    let mut answer = [0; 12];
+    within("an answer", socket.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    // Of a longer one, the rest is read, too, as long as the client sends.
+    let before = chat.peak_memory();
+    let request = chat.request("POST", &path).body(vec![b'x'; 20 << 20]);
+    assert_eq!(chat.send(request).await.status(), 413);
+    let grown = chat.peak_memory() - before;
+    assert!(grown < 4 << 20, "{grown} bytes more for a body of 20 MiB");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_refused_before_it_sends() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let mut post = format!("POST /chat/{} HTTP/1.1\r\nhost: a\r\n", ann.id);
+    post += "expect: 100-continue\r\ncontent-length: 5000\r\n\r\n";
+    let answer = ask(&chat, post.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let short = post.replace("5000", "2");
+    let (_socket, head) = asked(&chat, &short).await;
+    assert!(head.starts_with("HTTP/1.1 100"), "{head}");
+}
+
+#[tokio::test]
+#[ignore = "takes half a minute"]
+async fn whatever_stops_halfway_ends_soon() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let mut bob = User::join(&chat).await;
+    let post = format!("POST /chat/{} HTTP/1.1\r\nhost: a\r\n", ann.id);
+    let half_body = format!("{post}content-length: 9\r\n\r\nx");
+    let ends = async |request: &str, most: u64| {
+        let start = Instant::now();
+        let mut socket = chat.socket().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let end = socket.read_to_string(&mut answer);
+        let most = Duration::from_secs(most);
+        let ended = timeout(most, end).await;
+        ended
+            .unwrap_or_else(|_| panic!("open for {:?}: {request}", start.elapsed()))
+            .unwrap();
+        answer
+    };
+    // A body that comes byte by byte has no more time than one that does not come.
+    let drip = async {
+        let mut socket = chat.socket().await;
+        let head = format!("{post}content-length: 100\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let (mut from, mut to) = socket.split();
+        let mut answer = String::new();
+        let mut every = tokio::time::interval(Duration::from_secs(1));
+        let end = from.read_to_string(&mut answer);
+        let drip = async {
+            loop {
+                every.tick().await;
+                to.write_all(b"x").await.ok();
+            }
+        };
+        tokio::select! {
+            end = timeout(Duration::from_secs(45), end) => end.expect("it ends").unwrap(),
+            () = drip => unreachable!(),
+        };
+        answer
+    };
+    // A reader who takes nothing is left when the kernels of both sides are full.
+    let sockets = chat.sockets();
+    let stuck = chat.reader_that_never_reads("/chat").await;
+    let mut poster = chat.poster(&format!("/chat/{}", ann.id)).await;
+    for _ in 0..20 {
+        poster.post(&"x".repeat(4_000), 100).await;
+        for _ in 0..100 {
+            bob.message().await;
+        }
+    }
+    let all = tokio::join!(
+        ends(&half_body, 45),
+        drip,
+        ends("GET / HTTP/1.1\r\nhost: ", 25),
+        ends("", 25),
+        ends("GET / HTTP/1.1\r\nhost: a\r\n\r\n", 25),
+        ends("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 1),
+    );
+    assert!(all.0.starts_with("HTTP/1.1 408"), "{}", all.0);
+    assert!(all.0.contains("the body did not end in 30 s"), "{}", all.0);
+    assert!(all.1.starts_with("HTTP/1.1 408"), "{}", all.1);
+    drop(poster);
+    let left = async { while bob.events.next().await.unwrap().event != "left" {} };
+    timeout(Duration::from_secs(45), left).await.expect("the reader is left");
+    until("its socket is closed", async || chat.sockets() <= sockets).await;
+    drop(stuck);
+}
+
+#[tokio::test]
+#[ignore = "takes half a minute"]
+async fn streams_that_are_replaced_end_although_nobody_reads_them() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let mut bob = User::join(&chat).await;
+    let sockets = chat.sockets();
+    let mut poster = chat.poster(&format!("/chat/{}", ann.id)).await;
+    let mut stuck = Vec::new();
+    for _ in 0..20 {
+        stuck.push(
+            chat.reader_that_never_reads(&format!("/chat?as={:032x}", 7)).await,
+        );
+        poster.post(&"x".repeat(4_000), 1_000).await;
+        for _ in 0..1_000 {
+            bob.message().await;
+        }
+    }
+    let deadline = timeout(Duration::from_secs(45), async {
+        while chat.sockets() > sockets + 2 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    deadline.await.expect("one stream is left of twenty, and the poster");
+}
+
+#[tokio::test]
+async fn whoever_comes_while_it_stops_gets_a_whole_stream_or_none() {
+    for _ in 0..3 {
+        let mut chat = Program::start("chat").await;
+        let readers: Vec<_> = (0..40)
+            .map(|_| async {
+                let mut whole = 0;
+                loop {
+                    let addr = chat.url.strip_prefix("http://").unwrap();
+                    let Ok(mut socket) = TcpStream::connect(addr).await else {
+                        return whole;
+                    };
+                    let asked = socket.write_all(LISTEN.as_bytes()).await;
+                    let mut answer = Vec::new();
+                    let end =
+                        within("an end", socket.read_to_end(&mut answer)).await;
+                    if answer.is_empty() {
+                        continue; // nobody answered, so nothing was cut
+                    }
+                    let text = String::from_utf8_lossy(&answer);
+                    assert!(asked.is_ok() && end.is_ok(), "{end:?} after {text}");
+                    assert!(text.ends_with("\r\n0\r\n\r\n"), "cut: {text}");
+                    whole += 1;
+                }
+            })
+            .collect();
+        let stop = async {
+            let mut ann = User::join(&chat).await;
+            ann.next().await; // others are there
+            chat.signal(Signal::SIGTERM);
+            Instant::now()
+        };
+        let all = futures_util::future::join_all(readers);
+        let (whole, stopped) =
+            within("the end", async { tokio::join!(all, stop) }).await;
+        assert!(whole.iter().sum::<u32>() >= 1);
+        assert_eq!(chat.exit_code().await, Some(0));
+        assert!(
+            stopped.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            stopped.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_head_alone_is_answered_and_nobody_joins() {
+    let chat = Program::start("chat").await;
+    let mut ann = User::join(&chat).await;
+    let head = chat.send(chat.request("HEAD", "/chat")).await;
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.headers()["content-type"], "text/event-stream");
+    assert_eq!(head.headers()["cache-control"], "no-cache");
+    assert!(!head.headers().contains_key("content-length"));
+    assert_eq!(chat.send(chat.request("HEAD", "/chat?as=1")).await.status(), 400);
+    let page = chat.send(chat.request("HEAD", "/")).await;
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    // The user who takes over Ann's stream, as a GET would, is not there.
+    let as_ann = format!("/chat?as={}", ann.id);
+    chat.send(chat.request("HEAD", &as_ann)).await;
+    let bob = User::join(&chat).await;
+    assert_eq!(bob.name, "User#2");
+    assert_eq!(ann.hears().await, "joined User#2");
+}
+
+#[tokio::test]
+async fn a_parameter_that_it_does_not_know_is_a_mistake() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let bob = User::join(&chat).await;
+    bob.say("hi").await;
+    for parameter in ["lastEventID", "last-event-id", "t", "As", "last_event_id"] {
+        let answer = chat.get(&format!("/chat?{parameter}={}", ann.last)).await;
+        assert_eq!(answer.status(), 400, "{parameter}");
+        let why = format!("there is no parameter `{parameter}` here");
+        assert!(answer.text().await.unwrap().contains(&why), "{parameter}");
+    }
+    // Two widespread libraries say it so, and say it in the URL.
+    let path = format!("/chat?as={}&lastEventId={}", ann.id, ann.last);
+    let mut again = User::join_at(&chat, &path).await;
+    assert_eq!(again.hears().await, "joined User#2");
+    assert_eq!(again.hears().await, "message <User#2>: hi");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_can_neither_listen_nor_write() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let site = |site| (Some(site), None, "chat.test");
+    let origin = |origin, host| (None, Some(origin), host);
+    let cases = [
+        ((None, None, "chat.test"), true),
+        (site("same-origin"), true),
+        (site("none"), true),
+        (site("same-site"), false),
+        (site("cross-site"), false),
+        (site("Same-Origin"), false),
+        (site(""), false),
+        // Where a browser sends it, the rest does not count.
+        ((Some("same-origin"), Some("https://other.test"), "chat.test"), true),
+        ((Some("cross-site"), Some("http://chat.test"), "chat.test"), false),
+        (origin("http://chat.test", "chat.test"), true),
+        (origin("http://chat.test:8698", "chat.test:8698"), true),
+        (origin("http://CHAT.test", "chat.TEST"), true),
+        (origin("http://chat.test", "chat.test:80"), true),
+        (origin("https://chat.test", "chat.test:443"), true),
+        (origin("https://chat.test:443", "chat.test"), true),
+        (origin("http://[::1]:8698", "[::1]:8698"), true),
+        (origin("http://[::1]", "[::1]:80"), true),
+        (origin("https://chat.test", "chat.test:80"), false),
+        (origin("http://chat.test", "chat.test:443"), false),
+        (origin("http://chat.test:8698", "chat.test"), false),
+        (origin("http://chat.test", "chat.test:8698"), false),
+        (origin("http://evil.test", "chat.test"), false),
+        (origin("http://chat.test.evil.test", "chat.test"), false),
+        (origin("http://chat.test", ""), false),
+        (origin("null", "chat.test"), false),
+        (origin("", ""), false),
+        (origin("file://", ""), false),
+        (origin("chat.test", "chat.test"), false),
+    ];
+    for ((site, origin, host), is_ours) in cases {
+        let mut headers = format!("host: {host}\r\nconnection: close\r\n");
+        let mut add = |name, value: Option<&str>| {
+            headers += &value.map_or(String::new(), |v| format!("{name}: {v}\r\n"));
+        };
+        add("sec-fetch-site", site);
+        add("origin", origin);
+        let post = format!("POST /chat/{} HTTP/1.1\r\n{headers}", ann.id);
+        let post = format!("{post}content-length: 2\r\n\r\nhi");
+        let answer = ask(&chat, post.as_bytes()).await;
+        let status = if is_ours { "HTTP/1.1 204" } else { "HTTP/1.1 403" };
+        assert!(answer.starts_with(status), "{headers}{answer}");
+        assert!(is_ours || answer.contains("does not pass on the Host"), "{answer}");
+        let status = status.replace("204", "200");
+        for method in ["GET", "HEAD"] {
+            let listen = format!("{method} /chat HTTP/1.1\r\n{headers}\r\n");
+            let head = asked(&chat, &listen).await.1;
+            assert!(head.starts_with(&status), "{method} {headers}{head}");
+        }
+    }
+}
+
+/// An address of this machine that other machines could have for it. Nothing is sent.
+fn outside() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").expect("this machine has a network");
+    socket.local_addr().unwrap().ip()
+}
+
+#[handler]
+async fn foreign() -> Text<&'static str> {
+    Text::Html("<!doctype html><title>a page of another origin</title>")
+}
+
+/// Tries from a page of another origin to join as a user, to say something, and to listen.
+/// Returns what its EventSource makes of it: 2 is CLOSED.
+async fn attack(browser: &Browser, chat: &str) -> Value {
+    browser.open(&serve(Router::new().get(foreign)).await).await;
+    let attack = "(async () => {
+        const id = 'e'.repeat(32);
+        const mode = 'no-cors';
+        await fetch(`${chat}/chat?as=${id}`, { mode }).then((answer) => answer.body?.cancel());
+        const body = 'written by another page';
+        await fetch(`${chat}/chat/${id}`, { method: 'POST', mode, body });
+        const stream = new EventSource(`${chat}/chat`);
+        await new Promise((next) => stream.onerror = next);
+        return stream.readyState;
+    })()";
+    browser.eval(&attack.replace("${chat}", chat)).await
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_page_of_another_origin_can_do_nothing() {
+    let chat = Program::start("chat").await;
+    let mut ann = User::join(&chat).await;
+    let browser = Browser::start().await;
+    assert_eq!(attack(&browser, &chat.url).await, 2);
+    let _bob = User::join(&chat).await;
+    assert_eq!(ann.hears().await, "joined User#2", "Bob, and nobody before");
+}
+
+/// Browsers send `Sec-Fetch-Site` to https and to loopback only.
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn on_a_local_network_it_cannot_write_or_listen_either() {
+    let mut chat = Program::start_at("chat", "0.0.0.0:0").await;
+    let port = chat.url.rsplit_once(':').unwrap().1;
+    chat.url = format!("http://{}:{port}", outside());
+    let mut ann = User::join(&chat).await;
+    let browser = Browser::start().await;
+    assert_eq!(attack(&browser, &chat.url).await, 2);
+    // A GET without CORS says nothing of the page that sends it: it joins, and is silent.
+    assert_eq!(ann.hears().await, "joined User#2");
+    // The program's own page may write.
+    browser.open(&chat.url).await;
+    browser
+        .until("document.querySelector('#state').textContent == 'connected'")
+        .await;
+    browser.type_into("#text", "I may\u{e007}").await;
+    assert_eq!(ann.message().await, "<User#3>: I may");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_thousand_may_wait_while_the_program_does_not_run() {
+    let chat = Program::start("chat").await;
+    let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let count = limit.trim().parse::<usize>().unwrap().min(600);
+    chat.signal(Signal::SIGSTOP);
+    let mut waiting = Vec::new();
+    for _ in 0..count {
+        waiting.push(within("a place in the queue", chat.socket()).await);
+    }
+    chat.signal(Signal::SIGCONT);
+    let last = waiting.last_mut().unwrap();
+    last.write_all(LISTEN.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    within("a head", last.read_exact(&mut head)).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn no_event_waits_for_a_heartbeat_however_close_it_comes() {
+    const ROUNDS: usize = 5_000;
+    let chat = Program::start("chat").await;
+    let mut ann = User::join(&chat).await;
+    let mut bob = User::join(&chat).await;
+    let mut from_ann = chat.poster(&format!("/chat/{}", ann.id)).await;
+    let mut from_bob = chat.poster(&format!("/chat/{}", bob.id)).await;
+    for round in 0..ROUNDS {
+        let start = Instant::now();
+        from_ann.post("ping", 1).await;
+        assert_eq!(bob.message().await, "<User#1>: ping");
+        from_bob.post("pong", 1).await;
+        assert_eq!(ann.message().await, "<User#2>: pong");
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(10), "round {round}: {took:?}");
+    }
+}
