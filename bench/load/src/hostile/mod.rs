@@ -1,5 +1,6 @@
 //! Requests that no honest client sends, to each program of the book that takes some.
 
+mod draft;
 mod honest;
 mod play;
 mod request;
@@ -31,6 +32,8 @@ const CLIENTS: u32 = 64;
 const STAYING: u64 = 32;
 /// Requests before the first look at the memory, of 100: caches and histories are full then.
 const WARM_UP: u64 = 10;
+/// They have numbers from this one on.
+const WARMING: u64 = 1 << 40;
 /// How much larger a program may be when all have left, in KiB.
 const GROWTH: u64 = 32 << 10;
 /// Files that it may have open then, beside those it had: llm keeps connections.
@@ -48,77 +51,46 @@ const fn subject(name: &'static str, routes: &'static [Route]) -> Subject {
     Subject { program, routes }
 }
 
-const fn get(target: &'static str) -> Route {
-    Route { method: "GET", target, content_type: "", body: "" }
-}
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
 
-const fn delete(target: &'static str) -> Route {
-    Route { method: "DELETE", target, content_type: "", body: "" }
-}
-
-const fn put(target: &'static str, body: &'static str) -> Route {
-    Route { method: "PUT", target, content_type: "text/plain", body }
-}
-
-const fn post(
-    target: &'static str,
-    content_type: &'static str,
-    body: &'static str,
-) -> Route {
-    Route { method: "POST", target, content_type, body }
-}
-
+#[rustfmt::skip]
 const SUBJECTS: [Subject; 5] = [
-    subject(
-        "chat",
-        &[
-            get("/"),
-            get("/chat"),
-            get("/chat?as=000000000000000000000000{id}"),
-            post("/chat/000000000000000000000000{id}", "text/plain", "hello"),
-        ],
-    ),
-    subject(
-        "llm",
-        &[
-            get("/"),
-            get("/answers/{known}"),
-            post("/answers", "application/json", r#"{"prompt":"What is an id?"}"#),
-            delete("/answers/{known}"),
-        ],
-    ),
-    subject(
-        "feed",
-        &[
-            get("/"),
-            get("/events"),
-            get("/events?from=start"),
-            get("/events?after={known}"),
-            get("/events?reader=000000000000000000000000{id}"),
-            get("/events/{known}"),
-            post("/events", "application/json", r#"{"type":"note","data":"hello"}"#),
-            delete("/readers/000000000000000000000000{id}"),
-        ],
-    ),
-    subject(
-        "wire",
-        &[
-            get("/"),
-            get("/wire/{id}"),
-            get("/wire/{id}?chunk=1&pace=5"),
-            put("/wire/{id}", "id: 1\ndata: a\ndata: b\n\n: c\n\nretry: 5\r\n\r\n"),
-        ],
-    ),
-    subject(
-        "faults",
-        &[
-            get("/"),
-            get("/faults/{fault}"),
-            get("/streams/{id}"),
-            get("/streams/{id}/attempts"),
-            put("/streams/{id}", "good 502 cut-mid-event drip"),
-        ],
-    ),
+    subject("chat", &[
+        ["GET", "/", "", ""],
+        ["GET", "/chat", "", ""],
+        ["GET", "/chat?as={id}", "", ""],
+        ["POST", "/chat/{id}", TEXT, "hello"],
+    ]),
+    subject("llm", &[
+        ["GET", "/", "", ""],
+        ["GET", "/answers/{known}", "", ""],
+        ["POST", "/answers", JSON, r#"{"prompt":"What is an id?"}"#],
+        ["DELETE", "/answers/{known}", "", ""],
+    ]),
+    subject("feed", &[
+        ["GET", "/", "", ""],
+        ["GET", "/events", "", ""],
+        ["GET", "/events?from=start", "", ""],
+        ["GET", "/events?after={known}", "", ""],
+        ["GET", "/events?reader={id}", "", ""],
+        ["GET", "/events/{known}", "", ""],
+        ["POST", "/events", JSON, r#"{"type":"note","data":"hello"}"#],
+        ["DELETE", "/readers/{id}", "", ""],
+    ]),
+    subject("wire", &[
+        ["GET", "/", "", ""],
+        ["GET", "/wire/{id}", "", ""],
+        ["GET", "/wire/{id}?chunk=1&pace=5", "", ""],
+        ["PUT", "/wire/{id}", TEXT, "id: 1\ndata: a\ndata: b\n\n: c\n\nretry: 5\r\n\r\n"],
+    ]),
+    subject("faults", &[
+        ["GET", "/", "", ""],
+        ["GET", "/faults/{fault}", "", ""],
+        ["GET", "/streams/{id}", "", ""],
+        ["GET", "/streams/{id}/attempts", "", ""],
+        ["PUT", "/streams/{id}", TEXT, "good 502 cut-mid-event drip"],
+    ]),
 ];
 
 /// Send hostile requests to chat, llm, feed, wire and faults
@@ -141,7 +113,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(SUBJECTS.map(|subject| subject.program.name)))]
     program: Vec<String>,
-    /// Only the request with this number, which is shown with its answers
+    /// Only the request with this number, and what comes of it
     #[arg(long, value_name = "NUMBER", requires = "seed")]
     only: Option<u64>,
     /// Write the tables, and what they were made with, to this file, too
@@ -152,6 +124,8 @@ pub struct Args {
 /// What became of one program.
 #[derive(Debug, Default)]
 struct Outcome {
+    /// The last id that the program has given out.
+    known: String,
     requests: u64,
     time: Duration,
     kinds: BTreeMap<Kind, u64>,
@@ -228,13 +202,17 @@ async fn run(
         seed,
         addr: running.addr,
         next: AtomicU64::new(0),
-        known: Mutex::default(),
         outcome: Mutex::default(),
         progress,
     });
     let pid = running.pid;
     if let Some(number) = only {
-        running.during(async { Ok(crowd.one(number).await) }).await?;
+        let one = async {
+            crowd.one(number).await;
+            Ok(())
+        };
+        running.during(one).await?;
+        eprintln!("{:?}", crowd.outcome());
     } else if let Err(error) = running.during(crowd.storm(pid, requests)).await {
         crowd.fail(format!("{error:#}"));
     }
@@ -251,8 +229,6 @@ struct Crowd {
     seed: u64,
     addr: std::net::SocketAddr,
     next: AtomicU64,
-    /// The last id that the program has given out.
-    known: Mutex<String>,
     outcome: Mutex<Outcome>,
     progress: ProgressBar,
 }
@@ -270,13 +246,10 @@ impl Crowd {
 
     async fn storm(self: &Arc<Self>, pid: u32, requests: u64) -> Result<()> {
         let name = self.subject.program.name;
-        // Other requests than those that follow.
-        let warm_up = requests * WARM_UP / 100;
-        self.send(u64::MAX / 2, warm_up).await?;
-        server::settle(&[pid]).await?;
-        *self.outcome() =
-            Outcome { before_kib: server::rss(pid)?, ..Outcome::default() };
         let files = server::files(pid)?;
+        self.send(WARMING, requests * WARM_UP / 100).await?;
+        let before_kib = rest(pid, files, u64::MAX).await?;
+        *self.outcome() = Outcome { before_kib, ..Outcome::default() };
 
         let over = watch::Sender::new(false);
         let honest = tokio::spawn(honest::beside(name, self.addr, over.subscribe()));
@@ -287,7 +260,7 @@ impl Crowd {
         }
         let start = Instant::now();
         self.send(0, requests).await?;
-        let time = start.elapsed();
+        self.outcome().time = start.elapsed();
         over.send_replace(true);
         match honest.await? {
             Ok(heard) => self.outcome().heard = heard,
@@ -297,25 +270,8 @@ impl Crowd {
         while let Some(end) = staying.join_next().await {
             end?;
         }
-        let start = Instant::now();
-        let grown = loop {
-            sleep(Duration::from_millis(100)).await;
-            let open = server::files(pid)?.saturating_sub(files);
-            let kib = server::rss(pid)?;
-            let mut outcome = self.outcome();
-            outcome.after_kib = kib;
-            outcome.time = time;
-            let grown = kib.saturating_sub(outcome.before_kib);
-            if open <= FILES && grown <= GROWTH {
-                return Ok(());
-            }
-            if start.elapsed() > REST {
-                break format!(
-                    "{grown} KiB and {open} open files more than before, {REST:?} after the end"
-                );
-            }
-        };
-        self.fail(grown);
+        self.outcome().after_kib = server::rss(pid)?;
+        self.outcome().after_kib = rest(pid, files, before_kib + GROWTH).await?;
         Ok(())
     }
 
@@ -343,8 +299,7 @@ impl Crowd {
     }
 
     async fn one(&self, number: u64) {
-        let known =
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.outcome().known.clone();
         let hostile = generate(self.subject.routes, self.seed, number, &known);
         let mut played = Played::default();
         let result = play(self.addr, &hostile, &mut played).await;
@@ -362,14 +317,33 @@ impl Crowd {
                 self.seed,
             ));
         }
-        if let Some(id) = played.known {
-            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = id;
-        }
         let mut outcome = self.outcome();
         outcome.requests += 1;
+        outcome.known = played.known.unwrap_or(known);
         *outcome.kinds.entry(hostile.kind).or_default() += 1;
         for status in played.statuses {
             *outcome.answers.entry(status / 100).or_default() += 1;
         }
     }
+}
+
+/// Waits until a program has lost the connections that it had besides `files`, has no more
+/// memory than this, and nothing to do, and returns how much memory it has.
+async fn rest(pid: u32, files: usize, most_kib: u64) -> Result<u64> {
+    let start = Instant::now();
+    loop {
+        let open = server::files(pid)?;
+        let kib = server::rss(pid)?;
+        if open <= files + FILES && kib <= most_kib {
+            break;
+        }
+        let late = start.elapsed() > REST;
+        ensure!(
+            !late,
+            "{open} open files and {kib} KiB, {REST:?} after all have left"
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
+    server::settle(&[pid]).await?;
+    server::rss(pid)
 }

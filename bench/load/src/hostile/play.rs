@@ -158,3 +158,46 @@ async fn answers(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::request::Kind;
+    use crate::http::serve;
+
+    /// What comes of two requests, the second one a HEAD, if this is all that they get.
+    async fn play_to(answers: &'static str) -> Result<Vec<u16>> {
+        let addr = serve("a server", move |mut stream| async move {
+            while Head::read(&mut stream)
+                .await?
+                .is_some_and(|head| head.get("x").is_none())
+            {}
+            Ok(stream.write_all(answers.as_bytes()).await?)
+        });
+        let bytes =
+            b"GET / HTTP/1.1\r\n\r\nHEAD / HTTP/1.1\r\nx: last\r\n\r\n".to_vec();
+        let deserved = vec![false, true];
+        let hostile =
+            Hostile { kind: Kind::Pipeline, manner: Manner::Whole, bytes, deserved };
+        let mut played = Played::default();
+        play(addr.await?, &hostile, &mut played).await.map(|()| played.statuses)
+    }
+
+    #[tokio::test]
+    async fn each_request_that_deserves_an_answer_gets_one() {
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n";
+        let leak = |texts: &[&str]| &*texts.concat().leak();
+        let two = leak(&["HTTP/1.1 100 Continue\r\n\r\n", ok, "ab", ok]);
+        assert_eq!(play_to(two).await.unwrap(), [200, 200]);
+        let closed = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(play_to(closed).await.unwrap(), [400]);
+        let stream = "HTTP/1.1 200 OK\r\n\r\ndata: a\n";
+        assert_eq!(play_to(stream).await.unwrap(), [200]);
+        let one = leak(&[ok, "ab"]);
+        let half = leak(&[ok, "a"]);
+        let none = "HTTP/1.1 100 Continue\r\n\r\n";
+        for wrong in ["", one, half, none, "HTTP/1.1", "data: a\n\n"] {
+            assert!(play_to(wrong).await.is_err(), "{wrong:?}");
+        }
+    }
+}
