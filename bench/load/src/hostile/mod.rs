@@ -30,8 +30,8 @@ use crate::server::{self, Binary, Home, Program};
 const CLIENTS: u32 = 64;
 /// And those who stay until they are sent away.
 const STAYING: u64 = 32;
-/// Requests before the first look at the memory, of 100: caches and histories are full then.
-const WARM_UP: u64 = 10;
+/// Requests before the first look at the memory, at least: caches and histories are full then.
+const LEAST_WARM_UP: u64 = 1_000;
 /// They have numbers from this one on.
 const WARMING: u64 = 1 << 40;
 /// How much larger a program may be when all have left, in KiB.
@@ -247,7 +247,7 @@ impl Crowd {
     async fn storm(self: &Arc<Self>, pid: u32, requests: u64) -> Result<()> {
         let name = self.subject.program.name;
         let files = server::files(pid)?;
-        self.send(WARMING, requests * WARM_UP / 100).await?;
+        self.send(WARMING, (requests / 10).max(LEAST_WARM_UP)).await?;
         let before_kib = rest(pid, files, u64::MAX).await?;
         *self.outcome() = Outcome { before_kib, ..Outcome::default() };
 
@@ -271,7 +271,10 @@ impl Crowd {
             end?;
         }
         self.outcome().after_kib = server::rss(pid)?;
-        self.outcome().after_kib = rest(pid, files, before_kib + GROWTH).await?;
+        match rest(pid, files, before_kib + GROWTH).await {
+            Ok(kib) => self.outcome().after_kib = kib,
+            Err(error) => self.fail(format!("{error:#}")),
+        }
         Ok(())
     }
 

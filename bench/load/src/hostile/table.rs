@@ -7,6 +7,9 @@ use anyhow::Result;
 use super::Outcome;
 use super::request::Kind;
 
+/// Failures of one program that are listed.
+const SHOWN: usize = 20;
+
 /// A column for each program, and their failures below.
 pub fn table(
     seed: u64,
@@ -41,7 +44,7 @@ pub fn table(
     row("heard by the honest client", &|outcome| outcome.heard.to_string())?;
     row("failures", &|outcome| outcome.failures.len().to_string())?;
     for (name, outcome) in outcomes {
-        for failure in &outcome.failures {
+        for failure in outcome.failures.iter().take(SHOWN) {
             write!(text, "\n    {name}: {failure}")?;
         }
     }
