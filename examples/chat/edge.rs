@@ -2,8 +2,7 @@
 //! may keep it waiting, how much of a body it reads, and which pages may send requests.
 //!
 //! The same file stands in `chat`, `llm`, `feed`, `wire` and `faults`. Left out: a bound for
-//! each client (one client can take all places), and names of hosts that this program is
-//! asked by (chapter 12).
+//! each client (one client can take all places), and the names of this server's own.
 
 use std::io;
 use std::pin::Pin;

@@ -12,11 +12,14 @@
 //!     curl http://127.0.0.1:8698/streams/mine/attempts
 //!
 //! Or open http://127.0.0.1:8698/, which draws it all on a time line. Chapter 4 of the
-//! book explains what you see. `fault.rs` has the faults, `script.rs` the scripts. Left out:
+//! book explains what you see. `fault.rs` has the faults, `script.rs` the scripts, and
+//! `edge.rs` keeps strangers from holding the program up (chapter 6). Left out:
 //! heartbeats and a stop on a signal, because you say how a stream ends; and the refusal of
 //! the connection itself, which a program that has accepted it cannot do any more: `refuse`
 //! closes it without an answer instead.
 
+#[allow(dead_code)] // each answer of this program closes its connection anyway
+mod edge;
 mod fault;
 mod script;
 
@@ -25,14 +28,16 @@ use std::{env, future, io, process::ExitCode, sync::Arc};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
-use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{HeaderName, HeaderValue, header};
 use salvo::prelude::*;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use fault::{Chunk, Fault, Step, broken, chunks, find};
+use edge::{Limits, read, refuse_foreign};
+use fault::{Fault, Step, chunks, find};
 use script::{Asked, Script, Stream, Streams};
 
 /// Bytes of a script: some 60 faults.
@@ -41,35 +46,52 @@ const MAX_SCRIPT: usize = 1_024;
 const MAX_TEXT: usize = 64;
 /// How long one answer may take: nothing else ends a stream that does nothing.
 const LIFETIME: Duration = Duration::from_secs(600);
+/// Answers that are under way at once.
+pub const MAX_OPEN: usize = 1_024;
+/// Files that are open besides the connections of the clients.
+const FILES: usize = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
-    if let Err(error) = serve(&addr).await {
-        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    if let Err(why) = run().await {
+        eprintln!("{why}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-async fn serve(addr: &str) -> io::Result<()> {
-    let listener = TcpListener::bind(addr).await?;
-    println!("listening on http://{}", listener.local_addr()?);
-    let acceptor = TcpAcceptor::try_from(listener)?;
-    Server::new(acceptor).try_serve(router()).await
+async fn run() -> Result<(), String> {
+    let limits = Limits::raise(MAX_OPEN, FILES).map_err(|why| why.to_string())?;
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    let listen =
+        |error| format!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    serve(&addr, &limits).await.map_err(listen)
 }
 
-pub fn router() -> Router {
+async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let server = edge::server(listener, limits, CancellationToken::new())?;
+    server.try_serve(router(limits.streams)).await
+}
+
+pub fn router(open: usize) -> Router {
     let streams = Arc::<Mutex<Streams>>::default();
-    let attempts = Router::with_path("attempts").get(Attempts(streams.clone()));
+    let places = Arc::new(Semaphore::new(open));
+    let attempts = Attempts(streams.clone());
+    let attempts =
+        Router::with_path("attempts").head(attempts.clone()).get(attempts);
     let one = Router::with_path("streams/{id}")
         .put(Switch(streams.clone()))
-        .get(Play(streams));
+        .head(Peek(streams.clone(), places.clone()))
+        .get(Play(streams, places.clone()));
+    let direct = Direct(places);
     Router::new()
         .hoop(one_request_each)
+        .head(page)
         .get(page)
-        .push(Router::with_path("faults/{fault}").get(play))
+        .push(Router::with_path("faults/{fault}").head(direct.clone()).get(direct))
         .push(one.push(attempts))
 }
 
@@ -90,26 +112,46 @@ async fn page() -> Text<&'static str> {
 }
 
 /// Plays a fault by its name in the URL.
+#[derive(Clone)]
+struct Direct(Arc<Semaphore>);
+
 #[handler]
-async fn play(req: &Request, res: &mut Response) -> Reply<()> {
-    let name = req.param::<String>("fault").unwrap_or_default();
-    let fault = find(&name).map_err(|why| StatusError::not_found().brief(why))?;
-    act(fault, req, res, Bytes::new(), sleep(LIFETIME)).await
+impl Direct {
+    async fn handle(
+        &self,
+        req: &Request,
+        res: &mut Response,
+        conn: &mut ConnCtrl,
+    ) -> Reply<()> {
+        let name = req.param::<String>("fault").unwrap_or_default();
+        let fault =
+            find(&name).map_err(|why| StatusError::not_found().brief(why))?;
+        let place = place(&self.0)?;
+        act(fault, req, res, conn, Bytes::new(), lifetime(place)).await
+    }
 }
 
-/// Gives a stream a script, and ends the connections that it has. A page of another
-/// origin cannot `PUT`: its browser asks first, and gets no permission.
+/// A place among the answers that are under way.
+fn place(places: &Arc<Semaphore>) -> Reply<OwnedSemaphorePermit> {
+    let full =
+        |_| StatusError::service_unavailable().brief("too many streams are open");
+    places.clone().try_acquire_owned().map_err(full)
+}
+
+/// Ends an answer, and gives its place back.
+async fn lifetime(_place: OwnedSemaphorePermit) {
+    sleep(LIFETIME).await;
+}
+
+/// Gives a stream a script, and ends the connections that it has.
 struct Switch(Arc<Mutex<Streams>>);
 
 #[handler]
 impl Switch {
-    async fn handle(&self, req: &mut Request) -> Reply<StatusCode> {
-        let id = req.param::<String>("id").unwrap_or_default();
+    async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
         let body = read(req, MAX_SCRIPT).await?;
-        if body.len() > MAX_SCRIPT {
-            let why = format!("a script has {MAX_SCRIPT} bytes at most");
-            return Err(StatusError::payload_too_large().brief(why));
-        }
+        refuse_foreign(req)?;
+        let id = req.param::<String>("id").unwrap_or_default();
         if id.len() > MAX_TEXT {
             return Err(bad(format!("the id has more than {MAX_TEXT} bytes")));
         }
@@ -119,24 +161,32 @@ impl Switch {
         let mut streams = self.0.lock();
         if let Some(stream) = streams.by_id(&id) {
             stream.switch(script);
-            return Ok(StatusCode::NO_CONTENT);
+            res.status_code(StatusCode::NO_CONTENT);
+        } else {
+            streams.add(id, script);
+            res.status_code(StatusCode::CREATED).render("created\n");
         }
-        streams.add(id, script);
-        Ok(StatusCode::CREATED)
+        Ok(())
     }
 }
 
 /// Plays the next fault of a stream's script.
-struct Play(Arc<Mutex<Streams>>);
+struct Play(Arc<Mutex<Streams>>, Arc<Semaphore>);
 
 #[handler]
 impl Play {
-    async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
+    async fn handle(
+        &self,
+        req: &Request,
+        res: &mut Response,
+        conn: &mut ConnCtrl,
+    ) -> Reply<()> {
         let asked = Asked {
             last_event_id: last_event_id(req),
             moved: moved(req),
             accept: header_text(req, "accept"),
         };
+        let place = place(&self.1)?;
         let (fault, attempt, mut switched) = {
             let mut streams = self.0.lock();
             let stream = find_stream(&mut streams, req)?;
@@ -150,13 +200,32 @@ impl Play {
         let first = format!("event: attempt\n{id}data: {data}\n\n");
         // A stream that had to make room for a new one is over as well.
         let over = async move {
+            let _place = place;
             timeout(LIFETIME, switched.changed()).await.ok();
         };
-        act(fault, req, res, first.into(), over).await
+        act(fault, req, res, conn, first.into(), over).await
+    }
+}
+
+/// Answers HEAD as the next attempt will be answered, and is none itself.
+struct Peek(Arc<Mutex<Streams>>, Arc<Semaphore>);
+
+#[handler]
+impl Peek {
+    async fn handle(
+        &self,
+        req: &Request,
+        res: &mut Response,
+        conn: &mut ConnCtrl,
+    ) -> Reply<()> {
+        let place = place(&self.1)?;
+        let fault = find_stream(&mut self.0.lock(), req)?.next();
+        act(fault, req, res, conn, Bytes::new(), lifetime(place)).await
     }
 }
 
 /// Lists the attempts that a stream has seen.
+#[derive(Clone)]
 struct Attempts(Arc<Mutex<Streams>>);
 
 #[handler]
@@ -181,6 +250,7 @@ async fn act(
     (_, steps): &'static Fault,
     req: &Request,
     res: &mut Response,
+    conn: &ConnCtrl,
     first: Bytes,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> Reply<()> {
@@ -207,9 +277,9 @@ async fn act(
             if let [Step::Stall, ..] = steps {
                 over.await;
             }
-            // After an error before the first byte, the head is not sent, either.
-            res.stream(stream::once(future::ready(Chunk::Err(broken()))));
-            return Ok(());
+            // The connection goes, and this request with it.
+            conn.abort();
+            return future::pending().await;
         }
     };
     let mut ids = u64::from(position(req).unwrap_or(0)) + 1..;
@@ -250,21 +320,6 @@ fn header_text(req: &Request, name: &str) -> Option<String> {
 
 fn shortened(text: String) -> String {
     text.chars().take(MAX_TEXT).collect()
-}
-
-/// Reads all of a body, and keeps at most one byte more than `max`. A server that closes a
-/// connection with bytes unread resets it, and the client may never see the answer.
-async fn read(req: &mut Request, max: usize) -> Reply<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = req.take_body();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|_| bad("the body broke off"))?;
-        if let Ok(mut data) = frame.into_data() {
-            data.truncate(max + 1 - bytes.len());
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes)
 }
 
 fn bad(why: impl Into<String>) -> StatusError {

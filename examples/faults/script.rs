@@ -90,6 +90,11 @@ impl Stream {
         self.switched.send_replace(());
     }
 
+    /// The fault that the next attempt will get.
+    pub fn next(&self) -> &'static Fault {
+        self.script.next
+    }
+
     /// Takes the next fault of the script, and remembers the attempt that gets it. Returns
     /// the number of the attempt, too.
     pub fn attempt(&mut self, asked: &Asked) -> (&'static Fault, u64) {

@@ -41,7 +41,8 @@ async fn serve(addr: &str) -> io::Result<()> {
 
 // ANCHOR: router
 pub fn router() -> Router {
-    Router::new().get(page).push(Router::with_path("ticks").get(ticks))
+    let stream = Router::with_path("ticks").head(ticks).get(ticks);
+    Router::new().head(page).get(page).push(stream)
 }
 
 #[handler]

@@ -7,8 +7,9 @@
 //!
 //! `chunk` is how many bytes are sent at once, `pace` how many milliseconds lie between two
 //! chunks.
-//! Or open http://127.0.0.1:8698/. Chapter 3 of the book explains the format. Left out:
-//! heartbeats and a stop on a signal, because every byte is yours.
+//! Or open http://127.0.0.1:8698/. Chapter 3 of the book explains the format, and chapter 6
+//! `edge.rs`, which keeps strangers from holding the program up. Left out: heartbeats and a
+//! stop on a signal, because every byte is yours.
 
 use std::collections::VecDeque;
 use std::{
@@ -18,10 +19,14 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
-use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{HeaderName, HeaderValue, header};
 use salvo::prelude::*;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+mod edge;
+
+use edge::{Limits, read, refuse_foreign};
 
 // ANCHOR: bounds
 /// Bytes of one stream.
@@ -32,31 +37,47 @@ const MAX_STREAMS: usize = 256;
 const MAX_ID: usize = 64;
 /// Milliseconds between two chunks. With one byte in each, a stream lasts 18 hours at most.
 const MAX_PACE: u64 = 1_000;
+/// Streams that play at once.
+pub const MAX_OPEN: usize = 1_024;
+/// Files that are open besides the connections of the clients.
+const FILES: usize = 64;
 // ANCHOR_END: bounds
 
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
-    if let Err(error) = serve(&addr).await {
-        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    if let Err(why) = run().await {
+        eprintln!("{why}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-async fn serve(addr: &str) -> io::Result<()> {
-    let listener = TcpListener::bind(addr).await?;
-    println!("listening on http://{}", listener.local_addr()?);
-    let acceptor = TcpAcceptor::try_from(listener)?;
-    Server::new(acceptor).try_serve(router()).await
+async fn run() -> Result<(), String> {
+    let limits = Limits::raise(MAX_OPEN, FILES).map_err(|why| why.to_string())?;
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    let listen =
+        |error| format!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    serve(&addr, &limits).await.map_err(listen)
 }
 
-pub fn router() -> Router {
+async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let server = edge::server(listener, limits, CancellationToken::new())?;
+    server.try_serve(router(limits.streams)).await
+}
+
+pub fn router(open: usize) -> Router {
     let streams = Arc::<Streams>::default();
-    let one = Router::with_path("wire/{id}");
-    let one = one.put(Keep(streams.clone())).get(Play(streams));
-    Router::new().get(page).push(one)
+    let places = Arc::new(Semaphore::new(open));
+    let play = Play { streams: streams.clone(), places };
+    let one = Router::with_path("wire/{id}").head(play.clone()).get(play);
+    Router::new()
+        .hoop(edge::close_if_refused)
+        .head(page)
+        .get(page)
+        .push(one.put(Keep(streams)))
 }
 
 type Reply<T> = Result<T, StatusError>;
@@ -70,46 +91,58 @@ async fn page() -> Text<&'static str> {
 type Streams = Mutex<VecDeque<(String, Bytes)>>;
 
 // ANCHOR: keep
-/// Keeps the bytes of a stream. A page of another origin cannot `PUT`: its browser asks
-/// first, and gets no permission.
+/// Keeps the bytes of a stream.
 struct Keep(Arc<Streams>);
 
 #[handler]
 impl Keep {
-    async fn handle(&self, req: &mut Request) -> Reply<StatusCode> {
-        let id = req.param::<String>("id").unwrap_or_default();
+    async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
         let bytes = read(req, MAX_BYTES).await?;
-        if bytes.len() > MAX_BYTES {
-            let why = format!("a stream has {MAX_BYTES} bytes at most");
-            return Err(StatusError::payload_too_large().brief(why));
-        }
+        refuse_foreign(req)?;
+        let id = req.param::<String>("id").unwrap_or_default();
         if id.len() > MAX_ID {
             return Err(bad("the id is too long"));
         }
         let mut streams = self.0.lock();
+        let before = streams.len();
         streams.retain(|(known, _)| *known != id);
+        if streams.len() < before {
+            res.status_code(StatusCode::NO_CONTENT);
+        } else {
+            res.status_code(StatusCode::CREATED).render("created\n");
+        }
         if streams.len() == MAX_STREAMS {
             streams.pop_front();
         }
         streams.push_back((id, bytes.into()));
-        Ok(StatusCode::NO_CONTENT)
+        Ok(())
     }
 }
 // ANCHOR_END: keep
 
 // ANCHOR: play
 /// Streams the bytes that were kept.
-struct Play(Arc<Streams>);
+#[derive(Clone)]
+struct Play {
+    streams: Arc<Streams>,
+    places: Arc<Semaphore>,
+}
 
 #[handler]
 impl Play {
     async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
         let id = req.param::<String>("id").unwrap_or_default();
-        let found = self.0.lock().iter().find(|(known, _)| *known == id).cloned();
+        let found =
+            self.streams.lock().iter().find(|(known, _)| *known == id).cloned();
         let none = || StatusError::not_found().brief("nothing was put here");
         let (_, bytes) = found.ok_or_else(none)?;
         let chunk = number(req, "chunk", bytes.len() as u64)?.max(1) as usize;
         let pace = Duration::from_millis(number(req, "pace", 0)?.min(MAX_PACE));
+
+        let full = |_| {
+            StatusError::service_unavailable().brief("too many streams are playing")
+        };
+        let place = self.places.clone().try_acquire_owned().map_err(full)?;
 
         let end = bytes.len();
         let pieces = (0..end).step_by(chunk);
@@ -119,6 +152,10 @@ impl Play {
             if n > 0 && !pace.is_zero() {
                 sleep(pace).await;
             }
+            piece
+        });
+        let chunks = chunks.map(move |piece| {
+            let _until_the_stream_is_dropped = &place;
             Ok::<_, Infallible>(piece)
         });
         let unbuffered = HeaderName::from_static("x-accel-buffering");
@@ -138,23 +175,6 @@ fn number(req: &Request, name: &str, default: u64) -> Reply<u64> {
     let Some(text) = req.query::<String>(name) else { return Ok(default) };
     text.parse().map_err(|_| bad(format!("`{name}` is not a number")))
 }
-
-// ANCHOR: read
-/// Reads all of a body, and keeps at most one byte more than `max`. A server that closes a
-/// connection with bytes unread resets it, and the client may never see the answer.
-async fn read(req: &mut Request, max: usize) -> Reply<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = req.take_body();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|_| bad("the body broke off"))?;
-        if let Ok(mut data) = frame.into_data() {
-            data.truncate(max + 1 - bytes.len());
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes)
-}
-// ANCHOR_END: read
 
 fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)

@@ -34,11 +34,11 @@ macro_rules! programs {
 
 programs! {
     chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new(chat::MAX_USERS));
-    faults: "../../examples/faults/main.rs" => faults::router();
+    faults: "../../examples/faults/main.rs" => faults::router(faults::MAX_OPEN);
     feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::http::refuse_foreign)?;
     llm: "../../examples/llm/main.rs" => answers().await?;
     tick: "../../examples/tick/main.rs" => tick::router();
-    wire: "../../examples/wire/main.rs" => wire::router();
+    wire: "../../examples/wire/main.rs" => wire::router(wire::MAX_OPEN);
 }
 
 /// `llm` with the stand-in for a model in the place of a model server.

@@ -2,5 +2,6 @@
 //! program, as in `tests/llm`. Run these with
 //! `cargo test -p tests --test browser -- --ignored`.
 
+mod engines;
 mod eventsource;
 mod panels;

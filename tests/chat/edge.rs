@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use salvo::Router;
 use salvo::prelude::*;
 use serde_json::Value;
-use tests::{Browser, Program, serve, until, within};
+use tests::{Browser, Nginx, Program, serve, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -66,6 +66,13 @@ async fn where_few_files_may_be_open_a_full_room_says_so() {
         refused.push(socket);
     }
     assert_eq!(chat.get("/").await.status(), 200, "others are still answered");
+    // Some say nothing, more than there are connections: they wait, and break nothing.
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(chat.socket().await);
+    }
+    drop(silent);
+    assert_eq!(chat.get("/").await.status(), 200, "others are answered again");
     assert!(!chat.stderr().contains("accept connection failed"));
     readers.pop();
     until("there is room", async || chat.get("/chat").await.status() == 200).await;
@@ -285,7 +292,7 @@ async fn whoever_comes_while_it_stops_gets_a_whole_stream_or_none() {
         assert!(whole.iter().sum::<u32>() >= 1);
         assert_eq!(chat.exit_code().await, Some(0));
         assert!(
-            stopped.elapsed() < Duration::from_secs(3),
+            stopped.elapsed() < Duration::from_secs(5),
             "{:?}",
             stopped.elapsed()
         );
@@ -452,6 +459,35 @@ async fn on_a_local_network_it_cannot_write_or_listen_either() {
     assert_eq!(ann.message().await, "<User#3>: I may");
 }
 
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn behind_nginx_with_proxy_pass_alone_the_refusal_names_host() {
+    let chat = Program::start("chat").await;
+    let ann = User::join(&chat).await;
+    let post = async |nginx: &Nginx, headers: &[(&str, &str)]| {
+        let url = format!("{}/chat/{}", nginx.url, ann.id);
+        let mut request = reqwest::Client::new().post(url).body("hi");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = within("an answer", request.send()).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let page = [("host", "book.example"), ("origin", "http://book.example")];
+    let alone = Nginx::before(&chat.url, "").await;
+    let (status, reason) = post(&alone, &page).await;
+    assert_eq!(status, 403);
+    assert!(reason.contains("does not pass on the Host of the page"), "{reason}");
+    // On https and on loopback, the browser says more.
+    let says = [page[0], page[1], ("sec-fetch-site", "same-origin")];
+    assert_eq!(post(&alone, &says).await.0, 204);
+    let cured = "proxy_set_header Host $http_host;";
+    let cured = Nginx::before(&chat.url, cured).await;
+    assert_eq!(post(&cured, &page).await.0, 204);
+    let other = [("host", "book.example"), ("origin", "http://other.example")];
+    assert_eq!(post(&cured, &other).await.0, 403);
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_thousand_may_wait_while_the_program_does_not_run() {
@@ -469,23 +505,4 @@ async fn a_thousand_may_wait_while_the_program_does_not_run() {
     let mut head = [0; 12];
     within("a head", last.read_exact(&mut head)).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 200");
-}
-
-#[tokio::test]
-async fn no_event_waits_for_a_heartbeat_however_close_it_comes() {
-    const ROUNDS: usize = 5_000;
-    let chat = Program::start("chat").await;
-    let mut ann = User::join(&chat).await;
-    let mut bob = User::join(&chat).await;
-    let mut from_ann = chat.poster(&format!("/chat/{}", ann.id)).await;
-    let mut from_bob = chat.poster(&format!("/chat/{}", bob.id)).await;
-    for round in 0..ROUNDS {
-        let start = Instant::now();
-        from_ann.post("ping", 1).await;
-        assert_eq!(bob.message().await, "<User#1>: ping");
-        from_bob.post("pong", 1).await;
-        assert_eq!(ann.message().await, "<User#2>: pong");
-        let took = start.elapsed();
-        assert!(took < Duration::from_secs(10), "round {round}: {took:?}");
-    }
 }

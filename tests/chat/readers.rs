@@ -85,26 +85,34 @@ async fn a_slow_curl_misses_events_and_is_told_how_many() {
 
     let ann = User::join(&chat).await;
     let mut poster = chat.poster(&format!("/chat/{}", ann.id)).await;
-    for _ in 0..MESSAGES / 100 {
-        poster.post(&"x".repeat(4_000), 100).await;
-    }
-    ann.say("the end").await;
+    let write = async {
+        for _ in 0..MESSAGES / 100 {
+            poster.post(&"x".repeat(4_000), 100).await;
+        }
+        ann.say("the end").await;
+    };
     let mut heard = 0;
     let mut missed = 0;
     let mut first = None;
-    loop {
-        match line().await {
-            end if end == "data: <User#2>: the end" => break,
-            event if event == "event: missed" => {
-                let count = line().await;
-                first.get_or_insert_with(|| format!("{event}\n{count}\n"));
-                missed +=
-                    count.strip_prefix("data: ").unwrap().parse::<usize>().unwrap();
+    let read = async {
+        loop {
+            match line().await {
+                end if end == "data: <User#2>: the end" => break,
+                event if event == "event: missed" => {
+                    let count = line().await;
+                    first.get_or_insert_with(|| format!("{event}\n{count}\n"));
+                    missed += count
+                        .strip_prefix("data: ")
+                        .unwrap()
+                        .parse::<usize>()
+                        .unwrap();
+                }
+                message if message.starts_with("data: <User#2>: x") => heard += 1,
+                _ => {}
             }
-            message if message.starts_with("data: <User#2>: x") => heard += 1,
-            _ => {}
         }
-    }
+    };
+    tokio::join!(write, read);
     assert!(missed > 0, "all {heard} were heard");
     tests::assert_text_but_numbers("chat/recorded/missed.txt", &first.unwrap());
     assert_eq!(heard + missed, MESSAGES, "each message is heard or counted");

@@ -93,7 +93,7 @@ async fn fetch_reads_until_the_connection_ends_and_brings_the_id_it_is_given() {
         .push(Router::with_path("read.js").get(script))
         .push(Router::with_path("page").get(page))
         .push(Router::with_path("eventsource-parser.js").get(files))
-        .push(faults::router());
+        .push(faults::router(faults::MAX_OPEN));
     let url = serve(router).await;
     let put = reqwest::Client::new().put(format!("{url}/streams/a"));
     let put =

@@ -43,6 +43,7 @@ macro_rules! programs {
         $name:ident {
             address: $address:tt $address_is:tt
             head: $head:tt $head_is:tt
+            method_head: $method_head:tt $method_head_is:tt
             silence: $silence:tt $silence_is:tt
             refusals: $refusals:tt $refusals_are:tt
             page: $page:tt $page_is:tt
@@ -56,6 +57,8 @@ macro_rules! programs {
             promise!($address $address_is a_taken_or_bad_address_is_one_clear_line);
             promise!($head $head_is
                 the_head_names_a_stream_and_forbids_to_keep_it_back);
+            promise!($method_head $method_head_is
+                head_is_answered_as_get_is_without_a_body);
             promise!($silence $silence_is silence_is_filled_with_comments);
             promise!($refusals $refusals_are other_paths_and_methods_get_a_reason);
             promise!($page $page_is the_page_asks_for_a_relative_address);
@@ -72,6 +75,7 @@ programs! {
     hello {
         address: kept()
         head: kept(Get("/"))
+        method_head: kept(&[], Get("/"))
         silence: exempt("an event comes each second, which is the heartbeat, too")
         refusals: exempt("it is tiny, and answers in plain text: `tests/hello` says how")
         page: exempt("it has no page")
@@ -80,10 +84,11 @@ programs! {
     tick {
         address: kept()
         head: kept(Get("/ticks"))
+        method_head: kept(&["/"], Get("/ticks"))
         silence: exempt("an event comes each second, which is the heartbeat, too")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
-            ("POST", "/ticks", 405, Some("GET"), "not supported"),
+            ("POST", "/ticks", 405, Some("GET, HEAD"), "not supported"),
         ])
         page: kept(&["new EventSource('ticks')"])
         stop: exempt("signals are the system's: `chat` adds a clean stop")
@@ -91,13 +96,14 @@ programs! {
     wire {
         address: kept()
         head: kept(Put("/wire/a", "data: a\n\n"))
+        method_head: kept(&["/"], Put("/wire/a", "data: a\n\n"))
         silence: exempt("its bytes are as asked")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
             ("GET", "/wire", 404, None, "not be found"),
             ("GET", "/wire/b", 404, None, "nothing was put here"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("POST", "/wire/a", 405, Some("GET, PUT"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("POST", "/wire/a", 405, Some("GET, HEAD, PUT"), "not supported"),
         ])
         page: kept(&["const url = `wire/"])
         stop: exempt("its streams are as asked, and so is their end")
@@ -105,14 +111,15 @@ programs! {
     faults {
         address: kept()
         head: kept(Get("/faults/good"))
+        method_head: kept(&["/"], Get("/faults/good"))
         silence: exempt("its bytes are as asked")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
             ("GET", "/faults/bad", 404, None, "the faults are: good, refuse,"),
             ("GET", "/streams/a", 404, None, "nothing was put here"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("POST", "/faults/good", 405, Some("GET"), "not supported"),
-            ("POST", "/streams/a", 405, Some("GET, PUT"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("POST", "/faults/good", 405, Some("GET, HEAD"), "not supported"),
+            ("POST", "/streams/a", 405, Some("GET, HEAD, PUT"), "not supported"),
         ])
         page: kept(&["new EventSource('faults/good')"])
         stop: exempt("its streams are as asked, and so is their end")
@@ -120,11 +127,12 @@ programs! {
     chat {
         address: kept()
         head: kept(Get("/chat"))
+        method_head: kept(&["/"], Get("/chat"))
         silence: kept(Get("/chat"), "event: user\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("PUT", "/chat", 405, Some("GET"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("PUT", "/chat", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/chat/1", 405, Some("POST"), "not supported"),
         ])
         page: kept(&["new EventSource(`chat?as="])
@@ -133,6 +141,7 @@ programs! {
     llm {
         address: kept()
         head: kept(Answer)
+        method_head: exempt("HEAD")
         silence: kept(Answer, ":\n\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
@@ -147,6 +156,7 @@ programs! {
     model {
         address: kept()
         head: kept(Completion)
+        method_head: exempt("HEAD")
         silence: exempt("it is never silent: tokens come at a human pace")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
@@ -162,6 +172,7 @@ programs! {
     feed {
         address: kept()
         head: kept(Get("/events"))
+        method_head: exempt("HEAD")
         silence: kept(Get("/events"), "")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),

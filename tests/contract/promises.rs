@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use reqwest::Response;
 use serde_json::Value;
 use tests::within;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::silence;
 use crate::streams::{Act, Running, Stream};
@@ -37,6 +37,38 @@ pub async fn the_head_names_a_stream_and_forbids_to_keep_it_back(
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     assert_eq!(answer.headers()["cache-control"], "no-cache");
     assert_eq!(answer.headers()["x-accel-buffering"], "no");
+}
+
+/// These paths, and the stream, are asked for with GET and with HEAD. Nothing but the length
+/// of the body, or how it travels, may be missing.
+pub async fn head_is_answered_as_get_is_without_a_body(
+    name: &str,
+    paths: &[&str],
+    stream: Stream,
+) {
+    let running = Running::start(name).await;
+    let stream = running.prepare(stream).await;
+    for path in paths.iter().copied().chain([&*stream.path]) {
+        let mut socket = running.program.socket().await;
+        let head = format!(
+            "HEAD {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let end = socket.read_to_string(&mut answer);
+        within("the end of an answer", end).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
+        let after_head = answer.split_once("\r\n\r\n").map(|(_, rest)| rest);
+        assert_eq!(after_head, Some(""), "{path}: {answer}");
+        let answer = answer.to_lowercase();
+        let get = running.program.get(path).await;
+        for (name, value) in get.headers() {
+            let own = ["date", "content-length", "transfer-encoding"];
+            let value = value.to_str().unwrap().to_lowercase();
+            let is_there = answer.contains(&format!("\r\n{name}: {value}\r\n"));
+            assert!(is_there || own.contains(&name.as_str()), "{name}: {answer}");
+        }
+    }
 }
 
 pub async fn silence_is_filled_with_comments(name: &str, _: Stream, _: &str) {

@@ -70,7 +70,7 @@ async fn comes(name: &str, stream: Stream, begin: &str) {
     let mut answer = running.open(&opening).await;
     let mut text = String::new();
     let heartbeat = async {
-        while text != ":\n\n" && !text.ends_with("\n:\n\n") {
+        while text != ":\n" && !text.ends_with("\n:\n") {
             let chunk = answer.chunk().await.unwrap().expect("the stream goes on");
             text += str::from_utf8(&chunk).unwrap();
         }

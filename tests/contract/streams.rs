@@ -43,7 +43,7 @@ pub struct Running {
 /// The request that opens a stream.
 pub struct Opening {
     method: &'static str,
-    path: String,
+    pub path: String,
     body: String,
 }
 
@@ -73,7 +73,7 @@ impl Running {
             Stream::Get(path) => get(path),
             Stream::Put(path, bytes) => {
                 let put = self.program.request("PUT", path).body(bytes);
-                assert_eq!(self.program.send(put).await.status(), 204);
+                assert_eq!(self.program.send(put).await.status(), 201);
                 get(path)
             }
             Stream::Answer => {

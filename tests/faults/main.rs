@@ -247,6 +247,39 @@ async fn a_script_says_what_each_attempt_gets() {
 }
 
 #[tokio::test]
+async fn head_shows_what_comes_next_and_is_no_attempt() {
+    let faults = Program::start("faults").await;
+    put(&faults, "mine", "502 refuse cut-between-events 307").await;
+    let head = async || {
+        let mut socket = faults.socket().await;
+        let request = b"HEAD /streams/mine HTTP/1.1\r\nhost: test\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        Answer { socket, bytes: Vec::new(), end: Open }.whole().await
+    };
+    for (attempt, status) in [(1, "502"), (2, ""), (3, "200"), (4, "307")] {
+        for _ in 0..2 {
+            let head = head().await;
+            assert_eq!((head.status(), head.body()), (status, String::new()));
+        }
+        Answer::to(&faults, "/streams/mine").await.whole().await;
+        let seen = attempts(&faults, "mine").await;
+        assert_eq!(seen.len(), attempt, "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn put_says_whether_there_was_a_script_before() {
+    let faults = Program::start("faults").await;
+    for (status, text) in [(201, "created\n"), (204, "")] {
+        let put = faults.request("PUT", "/streams/mine").body("good");
+        let answer = faults.send(put).await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.text().await.unwrap(), text);
+    }
+    assert!(!faults.stderr().contains("WARN"), "{}", faults.stderr());
+}
+
+#[tokio::test]
 async fn a_redirect_leads_to_a_good_stream_and_counts_as_an_attempt() {
     let faults = Program::start("faults").await;
     for name in ["301", "307"] {
@@ -329,6 +362,42 @@ async fn streams_attempts_and_scripts_have_a_greatest_number_and_size() {
 }
 
 #[tokio::test]
+async fn where_few_files_may_be_open_a_stream_too_many_is_refused() {
+    let faults = Program::start_with_open_files("faults", 128).await;
+    let said = async || faults.stderr().contains("48 streams at once, not 1024");
+    until("it says how many fit", said).await;
+    put(&faults, "mine", "stall").await;
+    let mut open = Vec::new();
+    for n in 0..48 {
+        let path = ["/faults/stall", "/faults/silent-head", "/streams/mine"][n % 3];
+        let answer = Answer::to(&faults, path).await;
+        let begin = if n % 3 == 1 { "" } else { "event 1" };
+        open.push(answer.until(begin).await);
+    }
+    let none_free = async || faults.get("/faults/502").await.status() == 503;
+    until("all places are taken", none_free).await;
+    // Whoever is refused is no attempt, and others are still answered.
+    assert_eq!(faults.get("/streams/mine").await.status(), 503);
+    assert_eq!(attempts(&faults, "mine").await.len(), 16);
+    for path in ["/faults/stall", "/faults/silent-head", "/streams/mine"] {
+        open.remove(0);
+        let free = async || faults.get("/faults/502").await.status() == 502;
+        until("there is room", free).await;
+        open.push(Answer::to(&faults, path).await);
+        until("all places are taken", none_free).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_put() {
+    let faults = Program::start("faults").await;
+    for (origin, status) in [("http://evil.example", 403), (&*faults.url, 201)] {
+        let put = faults.request("PUT", "/streams/mine").header("origin", origin);
+        assert_eq!(faults.send(put.body("good")).await.status(), status, "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_request_gets_the_reason() {
     let faults = Program::start("faults").await;
     let long = format!("/streams/{}", "i".repeat(MAX_TEXT + 1));
@@ -338,14 +407,18 @@ async fn a_refused_request_gets_the_reason() {
         (
             put("/streams/a").body(big.clone()),
             413,
-            "a script has 1024 bytes at most",
+            "the body has more than 1024 bytes",
         ),
         (
             put("/streams/a").body(chunks(&big)),
             413,
-            "a script has 1024 bytes at most",
+            "the body has more than 1024 bytes",
         ),
-        (put("/streams/a").body(vec![b' '; 4 << 20]), 413, "a script has 1024"),
+        (
+            put("/streams/a").body(vec![b' '; 4 << 20]),
+            413,
+            "the body has more than 1024",
+        ),
         (put("/streams/a"), 400, "the script is empty"),
         (put("/streams/a").body(" \n"), 400, "the script is empty"),
         (put("/streams/a").body(vec![0xff]), 400, "the script is not UTF-8"),

@@ -97,43 +97,56 @@ async fn the_page_shows_six_streams_open_and_the_seventh_waiting() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver"]
+#[ignore = "needs chromedriver and firefox-esr"]
 async fn the_page_draws_what_happens_and_says_it_in_words() {
+    for browser in Browser::both().await {
+        let faults = Program::start("faults").await;
+        browser.open(&format!("{}/", faults.url)).await;
+        browser.until(PAGE_IS_OPEN).await;
+        let names = "[...document.querySelectorAll('#faults button')].map((it) => it.textContent)";
+        assert_eq!(browser.eval(names).await, json!(known(&faults).await));
+        let choose = |name: &str| {
+            format!(
+                "[...document.querySelectorAll('#faults button')]\
+                 .find((it) => it.textContent === '{name}').click()"
+            )
+        };
+        let says = |text: &str| {
+            format!("document.querySelector('#log').textContent.includes('{text}')")
+        };
+        let shows = |text: &str| {
+            format!("document.querySelector('#line').textContent.includes('{text}')")
+        };
+        browser.until(&says("event 1")).await;
+        browser.eval(&choose("502")).await;
+        browser.until(&says("readyState is CONNECTING")).await;
+        let state = "document.querySelector('#state').textContent";
+        browser.until(&format!("{state} == 'CLOSED'")).await;
+        browser.until(&says("the server sees attempt 2: 502, Last-Event-ID ")).await;
+        browser.until(&shows("2 502 ←")).await;
+        browser.until(&shows("CLOSED")).await;
+        let pressed = "document.querySelector('[aria-pressed=true]').textContent";
+        assert_eq!(browser.eval(pressed).await, "502");
+
+        browser.eval(&choose("good")).await;
+        browser.until(&format!("{pressed} == 'good'")).await;
+        browser.eval("document.querySelector('#new').click()").await;
+        browser.until(PAGE_IS_OPEN).await;
+        browser.until(&says("the server sees attempt 3: good")).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_page_fits_a_phone() {
     let faults = Program::start("faults").await;
     let browser = Browser::start().await;
     browser.resize(320, 700).await;
     browser.open(&format!("{}/", faults.url)).await;
     browser.until(PAGE_IS_OPEN).await;
-    let names = "[...document.querySelectorAll('#faults button')].map((it) => it.textContent)";
-    assert_eq!(browser.eval(names).await, json!(known(&faults).await));
-    let choose = |name: &str| {
-        format!(
-            "[...document.querySelectorAll('#faults button')]\
-             .find((it) => it.textContent === '{name}').click()"
-        )
-    };
-    let says = |text: &str| {
-        format!("document.querySelector('#log').textContent.includes('{text}')")
-    };
-    let shows = |text: &str| {
-        format!("document.querySelector('#line').textContent.includes('{text}')")
-    };
-    browser.until(&says("event 1")).await;
-    browser.eval(&choose("502")).await;
-    browser.until(&says("readyState is CONNECTING")).await;
-    let state = "document.querySelector('#state').textContent";
-    browser.until(&format!("{state} == 'CLOSED'")).await;
-    browser.until(&says("the server sees attempt 2: 502, Last-Event-ID ")).await;
-    browser.until(&shows("2 502 ←")).await;
-    browser.until(&shows("CLOSED")).await;
-    let pressed = "document.querySelector('[aria-pressed=true]').textContent";
-    assert_eq!(browser.eval(pressed).await, "502");
-
-    browser.eval(&choose("good")).await;
-    browser.until(&format!("{pressed} == 'good'")).await;
-    browser.eval("document.querySelector('#new').click()").await;
-    browser.until(PAGE_IS_OPEN).await;
-    browser.until(&says("the server sees attempt 3: good")).await;
+    browser
+        .until("document.querySelector('#log').textContent.includes('event 1')")
+        .await;
     let wide = "document.documentElement.scrollWidth - innerWidth";
     assert_eq!(browser.eval(wide).await, 0);
 }

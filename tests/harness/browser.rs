@@ -1,4 +1,4 @@
-//! A headless Chromium, driven through WebDriver.
+//! Headless browsers: Chromium, driven through WebDriver, and Firefox.
 
 use std::io::{BufRead, BufReader};
 use std::mem::ManuallyDrop;
@@ -13,6 +13,7 @@ use thirtyfour::{
 
 use tokio::sync::Mutex;
 
+use crate::firefox::Firefox;
 use crate::wait::{until, within};
 
 /// One browser starts at a time: several at once, from a disk that has not been read yet,
@@ -20,14 +21,137 @@ use crate::wait::{until, within};
 static STARTING: Mutex<()> = Mutex::const_new(());
 
 /// One browser for one test. Dropping it ends the driver and the browser.
-pub struct Browser {
+pub struct Browser(Engine);
+
+enum Engine {
+    Chromium(Chromium),
+    Firefox(Box<Firefox>),
+}
+
+struct Chromium {
     chromedriver: Child,
     /// Not dropped: it would ask a driver to quit that is gone already, and wait.
     driver: ManuallyDrop<WebDriver>,
+    version: String,
 }
 
 impl Browser {
+    /// Starts Chromium.
     pub async fn start() -> Self {
+        let starting = STARTING.lock().await;
+        let chromium = Chromium::start().await;
+        drop(starting);
+        Self(Engine::Chromium(chromium))
+    }
+
+    /// Starts Firefox. It knows the words `open`, `eval`, `until` and `never`.
+    pub async fn firefox() -> Self {
+        let starting = STARTING.lock().await;
+        let firefox = Firefox::start().await;
+        drop(starting);
+        Self(Engine::Firefox(Box::new(firefox)))
+    }
+
+    /// Starts Chromium and Firefox, for a story that is the same in both.
+    pub async fn both() -> [Self; 2] {
+        [Self::start().await, Self::firefox().await]
+    }
+
+    pub fn name(&self) -> &'static str {
+        match &self.0 {
+            Engine::Chromium(_) => "Chromium",
+            Engine::Firefox(_) => "Firefox",
+        }
+    }
+
+    pub fn version(&self) -> &str {
+        match &self.0 {
+            Engine::Chromium(chromium) => &chromium.version,
+            Engine::Firefox(firefox) => &firefox.version,
+        }
+    }
+
+    fn chromium(&self) -> &WebDriver {
+        match &self.0 {
+            Engine::Chromium(chromium) => &chromium.driver,
+            Engine::Firefox(_) => panic!("the harness does this in Chromium only"),
+        }
+    }
+
+    pub async fn open(&self, url: &str) {
+        match &self.0 {
+            Engine::Chromium(chromium) => {
+                within(url, chromium.driver.goto(url)).await.unwrap();
+            }
+            Engine::Firefox(firefox) => firefox.open(url).await,
+        }
+    }
+
+    /// The value of a JavaScript expression in the page.
+    pub async fn eval(&self, expression: &str) -> Value {
+        match &self.0 {
+            Engine::Chromium(chromium) => chromium.eval(expression).await,
+            Engine::Firefox(firefox) => firefox.eval(expression).await,
+        }
+    }
+
+    /// Watches for this long that an expression does not become true in the page.
+    pub async fn never(&self, expression: &str, watch: Duration) {
+        let becomes = self.until(expression);
+        let became = tokio::time::timeout(watch, becomes).await;
+        assert!(became.is_err(), "{} became true: {expression}", self.name());
+    }
+
+    /// The tab that is in front.
+    pub async fn tab(&self) -> WindowHandle {
+        within("a tab", self.chromium().window()).await.unwrap()
+    }
+
+    /// Opens a tab, and goes to it.
+    pub async fn new_tab(&self) -> WindowHandle {
+        let tab = within("a tab", self.chromium().new_tab()).await.unwrap();
+        self.to_tab(tab.clone()).await;
+        tab
+    }
+
+    pub async fn to_tab(&self, tab: WindowHandle) {
+        within("a tab", self.chromium().switch_to_window(tab)).await.unwrap();
+    }
+
+    /// Opens a window, goes to it, and says how to go back.
+    pub async fn new_window(&self) -> WindowHandle {
+        let first = within("a window", self.chromium().window()).await.unwrap();
+        let second = within("a window", self.chromium().new_window()).await.unwrap();
+        self.to_tab(second).await;
+        first
+    }
+
+    /// Types on the keyboard, with the focus on an element.
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        let element = self.chromium().find(By::Css(selector));
+        let element = within(selector, element).await.unwrap();
+        within(selector, element.send_keys(text)).await.unwrap();
+    }
+
+    /// Sets the size of the page, in CSS pixels.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true,
+        });
+        let set = "Emulation.setDeviceMetricsOverride";
+        within(set, self.chromium().cdp().send_raw(set, size)).await.unwrap();
+    }
+
+    /// Waits until an expression is true in the page.
+    pub async fn until(&self, expression: &str) {
+        let what = format!("{}, {expression}", self.name());
+        until(&what, async || self.eval(expression).await == Value::Bool(true))
+            .await;
+    }
+}
+
+impl Chromium {
+    async fn start() -> Self {
         // It looks for a port that is free for IPv4, and ends if IPv6 has it in use.
         let (chromedriver, port) = (0..10)
             .find_map(|_| start_driver())
@@ -44,75 +168,17 @@ impl Browser {
             wishes.add_arg(argument).unwrap();
         }
         let url = format!("http://127.0.0.1:{port}");
-        let starting = STARTING.lock().await;
         let driver = within("a browser", WebDriver::new(url, wishes)).await;
-        drop(starting);
         let driver = ManuallyDrop::new(driver.expect("Chromium starts"));
-        Self { chromedriver, driver }
+        let version = driver.capabilities().get("browserVersion");
+        let version = version.and_then(Value::as_str).expect("its version").into();
+        Self { chromedriver, driver, version }
     }
 
-    pub async fn open(&self, url: &str) {
-        within(url, self.driver.goto(url)).await.unwrap();
-    }
-
-    /// The value of a JavaScript expression in the page.
-    pub async fn eval(&self, expression: &str) -> Value {
+    async fn eval(&self, expression: &str) -> Value {
         let script = format!("return ({expression})");
         let value = within(expression, self.driver.execute(script, vec![])).await;
         value.unwrap_or_else(|error| panic!("{expression}: {error}")).json().clone()
-    }
-
-    /// Watches for this long that an expression does not become true in the page.
-    pub async fn never(&self, expression: &str, watch: Duration) {
-        let becomes = self.until(expression);
-        let became = tokio::time::timeout(watch, becomes).await;
-        assert!(became.is_err(), "became true: {expression}");
-    }
-
-    /// The tab that is in front.
-    pub async fn tab(&self) -> WindowHandle {
-        within("a tab", self.driver.window()).await.unwrap()
-    }
-
-    /// Opens a tab, and goes to it.
-    pub async fn new_tab(&self) -> WindowHandle {
-        let tab = within("a tab", self.driver.new_tab()).await.unwrap();
-        self.to_tab(tab.clone()).await;
-        tab
-    }
-
-    pub async fn to_tab(&self, tab: WindowHandle) {
-        within("a tab", self.driver.switch_to_window(tab)).await.unwrap();
-    }
-
-    /// Opens a window, goes to it, and says how to go back.
-    pub async fn new_window(&self) -> WindowHandle {
-        let first = within("a window", self.driver.window()).await.unwrap();
-        let second = within("a window", self.driver.new_window()).await.unwrap();
-        self.to_tab(second).await;
-        first
-    }
-
-    /// Types on the keyboard, with the focus on an element.
-    pub async fn type_into(&self, selector: &str, text: &str) {
-        let element = self.driver.find(By::Css(selector));
-        let element = within(selector, element).await.unwrap();
-        within(selector, element.send_keys(text)).await.unwrap();
-    }
-
-    /// Sets the size of the page, in CSS pixels.
-    pub async fn resize(&self, width: u32, height: u32) {
-        let size = json!({
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true,
-        });
-        let set = "Emulation.setDeviceMetricsOverride";
-        within(set, self.driver.cdp().send_raw(set, size)).await.unwrap();
-    }
-
-    /// Waits until an expression is true in the page.
-    pub async fn until(&self, expression: &str) {
-        until(expression, async || self.eval(expression).await == Value::Bool(true))
-            .await;
     }
 }
 
@@ -140,7 +206,7 @@ fn start_driver() -> Option<(Child, String)> {
     }
 }
 
-impl Drop for Browser {
+impl Drop for Chromium {
     fn drop(&mut self) {
         let group = format!("-{}", self.chromedriver.id());
         drop(Command::new("kill").args(["-9", "--", &group]).status());

@@ -10,7 +10,10 @@ pub mod cases;
 mod chunks;
 mod events;
 mod experiment;
+mod firefox;
 pub mod follow;
+#[cfg(unix)]
+mod nginx;
 mod poster;
 mod process;
 mod program;
@@ -28,6 +31,8 @@ pub use browser::Browser;
 pub use chunks::{Dechunker, chunks};
 pub use events::Events;
 pub use experiment::serve;
+#[cfg(unix)]
+pub use nginx::Nginx;
 pub use poster::Poster;
 pub use process::Process;
 pub use program::Program;

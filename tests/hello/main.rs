@@ -1,14 +1,17 @@
 //! Chapter 1: the bytes that `hello` sends, its bounds, and when it notices that nobody
 //! listens.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::{Program, pause, root, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::interval;
 
 /// `MAX_READERS` of the program.
 const PLACES: usize = 32;
+/// A request for the stream.
+const GET: &str = "GET / HTTP/1.1\r\nHost: hello\r\n\r\n";
 
 /// Connects, and sends these bytes.
 async fn connect(hello: &Program, request: &str) -> TcpStream {
@@ -27,6 +30,14 @@ async fn read_to(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// Goes on to send a byte now and then, until the connection is closed.
+async fn drip(mut stream: TcpStream) {
+    let mut beat = interval(Duration::from_millis(500));
+    while stream.write_all(b"x").await.is_ok() {
+        beat.tick().await;
+    }
+}
+
 #[tokio::test]
 async fn the_bytes_are_those_of_the_transcript() {
     let hello = Program::start("hello").await;
@@ -36,7 +47,7 @@ async fn the_bytes_are_those_of_the_transcript() {
 #[tokio::test]
 async fn the_head_names_a_stream_and_no_length() {
     let hello = Program::start("hello").await;
-    let mut reader = connect(&hello, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+    let mut reader = connect(&hello, GET).await;
     let head = read_to(&mut reader, "\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("\r\nContent-Type: text/event-stream\r\n"), "{head}");
@@ -69,7 +80,7 @@ async fn two_readers_count_apart() {
 async fn a_reader_that_left_is_noticed_by_writing() {
     let hello = Program::start("hello").await;
     let before = hello.sockets();
-    let mut reader = connect(&hello, "GET / HTTP/1.1\r\n\r\n").await;
+    let mut reader = connect(&hello, GET).await;
     read_to(&mut reader, "data: hello 1\n\n").await;
     assert_eq!(hello.sockets(), before + 1);
     drop(reader);
@@ -85,7 +96,7 @@ async fn a_reader_that_left_is_noticed_by_writing() {
     // The first write is one second after the last event, the second one two. On a busy
     // machine a look between them may come too late, so there are several.
     until("a reader that is still there after the first write", async || {
-        let mut reader = connect(&hello, "GET / HTTP/1.1\r\n\r\n").await;
+        let mut reader = connect(&hello, GET).await;
         read_to(&mut reader, "data: hello 1\n\n").await;
         drop(reader);
         pause(Duration::from_millis(1400)).await;
@@ -105,21 +116,51 @@ async fn the_33rd_reader_waits_until_somebody_leaves() {
         assert_eq!(reader.data().await, "hello 1");
         readers.push(reader);
     }
-    let mut late = connect(&hello, "GET / HTTP/1.1\r\n\r\n").await;
+    let mut late = connect(&hello, GET).await;
     let waiting = tokio::time::timeout(Duration::from_secs(2), late.read_u8()).await;
     assert!(waiting.is_err(), "the last reader was served: {waiting:?}");
     readers.pop();
     read_to(&mut late, "data: hello 1\n\n").await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_reader_that_left_something_unread_is_noticed_at_the_first_write() {
+    let hello = Program::start("hello").await;
+    let before = hello.sockets();
+    // The first write is one second after the first event, the second one two.
+    until("a reader that is gone after the first write", async || {
+        let reader = connect(&hello, GET).await;
+        within("the first event", reader.readable()).await.unwrap();
+        drop(reader);
+        let left = Instant::now();
+        until("the socket is closed", async || hello.sockets() == before).await;
+        left.elapsed() < Duration::from_millis(1700)
+    })
+    .await;
+    until("a reason", async || hello.stderr().contains("reset")).await;
+}
+
+/// Some readers send the beginning of a request, and others a byte of it now and then.
 #[tokio::test]
 async fn half_a_request_does_not_hold_a_thread_for_ever() {
     let hello = Program::start("hello").await;
     let mut silent = Vec::new();
-    for _ in 0..PLACES {
-        silent.push(connect(&hello, "GET / HT").await);
+    for n in 0..PLACES {
+        let stream = connect(&hello, "GET / HT").await;
+        if n % 2 == 0 {
+            silent.push(stream);
+            continue;
+        }
+        tokio::spawn(drip(stream));
     }
-    assert_eq!(hello.events("/").await.data().await, "hello 1");
+    let mut readers = Vec::new();
+    for _ in 0..PLACES {
+        readers.push(connect(&hello, GET).await);
+    }
+    for reader in &mut readers {
+        read_to(reader, "data: hello 1\n\n").await;
+    }
 }
 
 #[tokio::test]
@@ -142,7 +183,47 @@ async fn other_paths_and_methods_get_a_reason() {
         assert_eq!(answer.text().await.unwrap(), "the only stream is at /\n");
         let answer = hello.send(hello.request("POST", "/")).await;
         assert_eq!(answer.status(), 405);
-        assert_eq!(answer.headers()["allow"], "GET");
-        assert_eq!(answer.text().await.unwrap(), "only GET is answered here\n");
+        assert_eq!(answer.headers()["allow"], "GET, HEAD");
+        let reason = "only GET and HEAD are answered here\n";
+        assert_eq!(answer.text().await.unwrap(), reason);
     }
+    let no_host = hello.raw("GET / HTTP/1.1\r\n\r\n").await;
+    assert!(no_host.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{no_host}");
+    assert!(no_host.ends_with("\r\n\r\na request of HTTP/1.1 has a Host\n"));
+    // HTTP/1.0 knows no Host.
+    let mut reader = connect(&hello, "GET / HTTP/1.0\r\n\r\n").await;
+    read_to(&mut reader, "data: hello 1\n\n").await;
+}
+
+/// These clients look for an answer when they have sent all of their request.
+#[tokio::test]
+async fn a_refused_request_with_a_body_gets_its_answer() {
+    let hello = Program::start("hello").await;
+    for _ in 0..10 {
+        for length in [1, 30_000, 1_000_000] {
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n"
+            );
+            let body = "x".repeat(length);
+            let mut client = connect(&hello, &format!("{head}\r\n{body}")).await;
+            let mut answer = String::new();
+            let read = client.read_to_string(&mut answer);
+            within("an answer", read).await.expect("the connection is not reset");
+            assert!(answer.starts_with("HTTP/1.1 405 "), "{length}: {answer}");
+        }
+    }
+}
+
+/// 32 clients go on sending, and their answer has come long before.
+#[tokio::test]
+async fn a_body_without_end_does_not_hold_a_thread_for_ever() {
+    let hello = Program::start("hello").await;
+    for _ in 0..PLACES {
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+        let mut client = connect(&hello, post).await;
+        read_to(&mut client, "answered here\n").await;
+        tokio::spawn(drip(client));
+    }
+    let mut reader = connect(&hello, GET).await;
+    read_to(&mut reader, "data: hello 1\n\n").await;
 }

@@ -4,11 +4,15 @@ mod page;
 
 use std::convert::Infallible;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use tests::{Program, serve, until, within};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_stream::{StreamExt, pending};
 
 #[tokio::test]
@@ -66,13 +70,39 @@ impl Silent {
     }
 }
 
+/// Serves a stream without events, and returns its URL, and what learns of its end.
+async fn silence() -> (String, oneshot::Receiver<Infallible>) {
+    let (owned, dropped) = oneshot::channel();
+    let silent = Silent(Mutex::new(Some(owned)));
+    (serve(Router::new().get(silent)).await, dropped)
+}
+
 #[tokio::test]
 async fn a_reader_that_leaves_is_noticed_without_a_write() {
-    let (owned, dropped) = oneshot::channel();
-    let url = serve(Router::new().get(Silent(Mutex::new(Some(owned))))).await;
+    let (url, dropped) = silence().await;
     let answer = within("the head", reqwest::get(url)).await.unwrap();
     drop(answer);
     assert!(within("the drop", dropped).await.is_err(), "the sender is gone");
+}
+
+/// Hyper does not look for the end of a connection behind bytes that it has not read. So in
+/// silence nobody notices this, and in `tick` it takes a write.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_reader_that_has_sent_more_and_leaves_is_noticed_by_a_write() {
+    let tick = Program::start("tick").await;
+    let sockets = tick.sockets();
+    let (silent, mut dropped) = silence().await;
+    for url in [&silent, &format!("{}/ticks", tick.url)] {
+        let (host, path) = url[7..].split_once('/').unwrap_or((&url[7..], ""));
+        let mut socket = TcpStream::connect(host).await.unwrap();
+        let request = format!("GET /{path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        socket.write_all(request.repeat(2).as_bytes()).await.unwrap();
+        within("a head", socket.readable()).await.unwrap();
+    }
+    let noticed = timeout(Duration::from_secs(3), &mut dropped).await;
+    assert!(noticed.is_err(), "{noticed:?}");
+    until("the socket is closed", async || tick.sockets() == sockets).await;
 }
 
 #[cfg(target_os = "linux")]

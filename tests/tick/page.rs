@@ -3,25 +3,21 @@
 use tests::{Browser, Program};
 
 #[tokio::test]
-#[ignore = "needs chromedriver"]
+#[ignore = "needs chromedriver and firefox-esr"]
 async fn the_tick_page_counts() {
-    let mut tick = Program::start("tick").await;
-    let browser = Browser::start().await;
-    browser.open(&format!("{}/", tick.url)).await;
-    let number = "Number(document.querySelector('#number').textContent)";
-    browser.until(&format!("{number} >= 1")).await;
-    browser.until(&format!("{number} >= 4")).await;
+    for browser in Browser::both().await {
+        let mut tick = Program::start("tick").await;
+        browser.open(&format!("{}/", tick.url)).await;
+        let number = "Number(document.querySelector('#number').textContent)";
+        browser.until(&format!("{number} >= 1")).await;
+        browser.until(&format!("{number} >= 4")).await;
 
-    let addr = tick.url.strip_prefix("http://").unwrap().to_string();
-    tick.stop();
-    browser
-        .until(
-            "document.querySelector('[role=status]').textContent.includes('lost')",
-        )
-        .await;
-    let _tick = Program::start_at("tick", &addr).await;
-    browser
-        .until("document.querySelector('[role=status]').textContent == 'connected'")
-        .await;
-    browser.until(&format!("{number} <= 3")).await;
+        let addr = tick.url.strip_prefix("http://").unwrap().to_string();
+        tick.stop();
+        let says = "document.querySelector('[role=status]').textContent";
+        browser.until(&format!("{says}.includes('lost')")).await;
+        let _tick = Program::start_at("tick", &addr).await;
+        browser.until(&format!("{says} == 'connected'")).await;
+        browser.until(&format!("{number} <= 3")).await;
+    }
 }

@@ -1,14 +1,16 @@
 //! Chapter 3: `wire` streams bytes as they are, and a browser reads them as the standard
 //! says.
 
+mod edge;
 mod eventsource;
 mod page;
 
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderValue;
 use serde_json::Value;
 use tests::cases::cases;
-use tests::{Program, chunks};
+use tests::{Program, chunks, within};
 
 /// As in `examples/wire/main.rs`.
 const MAX_BYTES: usize = 64 << 10;
@@ -25,8 +27,8 @@ async fn put(wire: &Program, id: &str, bytes: &[u8]) -> u16 {
 async fn wire_streams_all_bytes_as_they_are() {
     let wire = Program::start("wire").await;
     let all: Vec<u8> = (0..=255).cycle().take(MAX_BYTES).collect();
-    for bytes in [&b""[..], b"data: a\n\n", &all] {
-        assert_eq!(put(&wire, "a", bytes).await, 204);
+    for (bytes, status) in [(&b""[..], 201), (b"data: a\n\n", 204), (&all, 204)] {
+        assert_eq!(put(&wire, "a", bytes).await, status);
         for query in ["", "?chunk=1000", "?chunk=0", "?chunk=99999999999&pace=0"] {
             let stream = wire.get(&format!("/wire/a{query}")).await;
             for (name, value) in [
@@ -54,7 +56,7 @@ async fn chunk_says_how_many_bytes_are_sent_at_once() {
     let chunks = async |query: &str| {
         let mut stream = wire.get(&format!("/wire/a{query}")).await;
         let mut chunks = Vec::new();
-        while let Some(chunk) = stream.chunk().await.unwrap() {
+        while let Some(chunk) = within("a chunk", stream.chunk()).await.unwrap() {
             chunks.push(String::from_utf8(chunk.to_vec()).unwrap());
         }
         chunks
@@ -65,6 +67,9 @@ async fn chunk_says_how_many_bytes_are_sent_at_once() {
     let start = Instant::now();
     assert_eq!(chunks("?chunk=4&pace=150").await.len(), 3);
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    // No chunk is empty, and nobody waits longer than the longest pace.
+    assert_eq!(chunks("?chunk=0").await.len(), 10);
+    assert_eq!(chunks("?chunk=4&pace=100000000").await.len(), 3);
 }
 
 #[tokio::test]
@@ -95,7 +100,7 @@ async fn a_request_that_is_too_large_or_wrong_is_refused_with_a_reason() {
 async fn the_oldest_stream_makes_room_for_one_too_many() {
     let wire = Program::start("wire").await;
     for id in 0..=MAX_STREAMS {
-        assert_eq!(put(&wire, &id.to_string(), b"data: a\n\n").await, 204);
+        assert_eq!(put(&wire, &id.to_string(), b"data: a\n\n").await, 201);
     }
     assert_eq!(wire.get("/wire/0").await.status(), 404);
     assert_eq!(wire.get("/wire/1").await.status(), 200);
@@ -103,6 +108,21 @@ async fn the_oldest_stream_makes_room_for_one_too_many() {
     assert_eq!(put(&wire, "1", b"data: b\n\n").await, 204);
     assert_eq!(wire.get("/wire/1").await.text().await.unwrap(), "data: b\n\n");
     assert_eq!(wire.get("/wire/2").await.status(), 200);
+    assert!(!wire.stderr().contains("WARN"), "{}", wire.stderr());
+}
+
+#[tokio::test]
+async fn put_says_whether_there_was_a_stream_before() {
+    let wire = Program::start("wire").await;
+    let put = async || {
+        let put = wire.request("PUT", "/wire/a").body("data: a\n\n");
+        let answer = wire.send(put).await;
+        let kind = answer.headers().get("content-type").cloned();
+        (answer.status().as_u16(), kind, answer.text().await.unwrap())
+    };
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    assert_eq!(put().await, (201, Some(plain), "created\n".into()));
+    assert_eq!(put().await, (204, None, String::new()));
 }
 
 #[test]

@@ -80,17 +80,19 @@ fn the_page_of_the_program_reads_escapes_by_the_code_of_the_panel() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver"]
+#[ignore = "needs chromedriver and firefox-esr"]
 async fn the_page_of_the_program_shows_the_events_of_its_bytes() {
     let wire = Program::start("wire").await;
-    let browser = Browser::start().await;
-    browser.open(&format!("{}/", wire.url)).await;
-    let bytes = r"event: a\nid: 7\ndata: \x41\u{10ffff}\n\n";
-    let fill = format!("document.querySelector('#bytes').value = {}", json!(bytes));
-    browser.eval(&fill).await;
-    browser.eval("document.querySelector('button').click()").await;
-    let note = "document.querySelector('#note').textContent";
-    browser.until(&format!("{note} == 'the stream has ended'")).await;
-    let events = "document.querySelector('#events').textContent";
-    assert_eq!(browser.eval(events).await, "a \"A\u{10ffff}\" id 7");
+    for browser in Browser::both().await {
+        browser.open(&format!("{}/", wire.url)).await;
+        let bytes = r"event: a\nid: 7\ndata: \x41\u{10ffff}\n\n";
+        let fill =
+            format!("document.querySelector('#bytes').value = {}", json!(bytes));
+        browser.eval(&fill).await;
+        browser.eval("document.querySelector('button').click()").await;
+        let note = "document.querySelector('#note').textContent";
+        browser.until(&format!("{note} == 'the stream has ended'")).await;
+        let events = "document.querySelector('#events').textContent";
+        assert_eq!(browser.eval(events).await, "a \"A\u{10ffff}\" id 7");
+    }
 }

@@ -168,17 +168,23 @@ fn no_program_may_panic_and_its_manifest_says_so() {
     }
 }
 
-/// Each program's folder is complete, so `llm` has a copy of the parser.
+/// Each program's folder is complete, so some files stand in several of them.
 #[test]
-fn the_parsers_of_client_and_llm_are_one_text() {
-    let copy = root().join("examples/llm/parser.rs");
-    if copy.exists() {
-        let copy = fs::read_to_string(copy).unwrap();
-        let parser = read("examples/client/parser.rs");
-        assert!(
-            copy == parser,
-            "examples/llm/parser.rs is not examples/client/parser.rs"
-        );
+fn a_file_that_several_programs_have_is_the_same_in_each() {
+    let copies = [
+        ("parser.rs", &["client", "llm"][..]),
+        ("edge.rs", &["chat", "faults", "feed", "llm", "wire"]),
+    ];
+    for (file, folders) in copies {
+        let text = |folder: &str| read(&format!("examples/{folder}/{file}"));
+        for folder in folders {
+            let is_same = text(folder) == text(folders[0]);
+            let first = folders[0];
+            assert!(
+                is_same,
+                "examples/{folder}/{file} is not examples/{first}/{file}"
+            );
+        }
     }
 }
 

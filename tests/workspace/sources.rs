@@ -25,7 +25,8 @@ const NO_SOURCES: [&str; 2] = ["target", "node_modules"];
 
 /// Functions that stand in several programs, because a copied folder works alone, and that
 /// are the same in each of them.
-const COPIES: [&str; 2] = ["stop_signal", "bad"];
+const COPIES: [&str; 5] =
+    ["stop_signal", "bad", "last_event_id", "refuse_unknown", "send"];
 
 /// The files of some kinds in a folder, and in the folders in it.
 fn files(folder: &Path, kinds: &[&str]) -> Vec<PathBuf> {

@@ -1,9 +1,12 @@
 //! Chapter 6: the log of the room, looked at from inside.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use salvo::sse::SseEvent;
 use tests::within;
+use tokio::time::timeout;
 
 use crate::user::HISTORY;
 
@@ -86,5 +89,47 @@ async fn messages_that_are_gone_are_counted_wherever_announcements_lie() {
             let n = messages.next().unwrap();
             assert!(event.starts_with(&format!("data: message {n}\n")), "{event}");
         }
+    }
+}
+
+/// Each reader looks for more at the very moment at which the next event is published. One
+/// that looks first and asks to be woken afterwards misses some of them, until the
+/// heartbeat after 15 seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_event_waits_for_a_heartbeat_however_close_it_comes() {
+    const READERS: usize = 3;
+    const ROUNDS: usize = 20_000;
+    let room = Room::new(MAX_USERS);
+    let read = Arc::new(AtomicUsize::new(0));
+    let mut readers = Vec::new();
+    for id in 10..10 + READERS as u128 {
+        let (mut reader, _) = join(&room, id, None).await;
+        let read = read.clone();
+        readers.push(tokio::spawn(async move {
+            let mut rounds = 0;
+            while rounds < ROUNDS {
+                let soon = timeout(Duration::from_secs(10), reader.next()).await;
+                let event = soon.expect("an event soon after it was published");
+                rounds += usize::from(event.starts_with(b"data: "));
+                read.fetch_add(
+                    usize::from(event.starts_with(b"data: ")),
+                    Ordering::SeqCst,
+                );
+            }
+        }));
+    }
+    for round in 1..=ROUNDS {
+        room.publish(BOB, Kind::Message, text("now"));
+        while read.load(Ordering::SeqCst) < round * READERS {
+            let failed = readers.iter().any(|reader| reader.is_finished());
+            assert!(
+                !failed || round == ROUNDS,
+                "an event was late in round {round}"
+            );
+            tokio::task::yield_now().await;
+        }
+    }
+    for reader in readers {
+        reader.await.unwrap();
     }
 }

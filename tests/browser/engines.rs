@@ -1,0 +1,161 @@
+//! What Chromium and Firefox do alike, and what each does in its own way. These stories have
+//! a server of their own, and run in both.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use salvo::http::HeaderValue;
+use salvo::prelude::*;
+use serde_json::json;
+use tests::{Browser, serve, until};
+use tokio_stream::{StreamExt, pending};
+
+use crate::eventsource::{empty_page, finite};
+
+/// How long a test watches that something does not happen.
+const WATCH: Duration = Duration::from_millis(1500);
+
+/// The time of a request, and the last event ID that it brought.
+type Asked = (Instant, Option<String>);
+
+/// A stream that sends the same bytes to each request, and ends.
+#[derive(Clone)]
+struct Repeats {
+    bytes: &'static str,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+#[handler]
+impl Repeats {
+    async fn handle(&self, req: &Request, res: &mut Response) {
+        let id = req.headers().get("last-event-id");
+        let id = id.map(|id| String::from_utf8_lossy(id.as_bytes()).to_string());
+        self.asked.lock().unwrap().push((Instant::now(), id));
+        finite(res, self.bytes);
+    }
+}
+
+/// Opens a stream of these bytes, and returns its first two requests.
+async fn asked_twice(browser: &Browser, bytes: &'static str) -> [Asked; 2] {
+    let stream = Repeats { bytes, asked: Arc::default() };
+    let path = Router::with_path("stream").get(stream.clone());
+    browser.open(&serve(Router::new().get(empty_page).push(path)).await).await;
+    browser.eval("(window.source = new EventSource('stream'), 0)").await;
+    let count = || stream.asked.lock().unwrap().len();
+    until("the browser comes back", async || count() >= 2).await;
+    browser.eval("(source.close(), 0)").await;
+    let asked = stream.asked.lock().unwrap();
+    [asked[0].clone(), asked[1].clone()]
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn an_id_without_data_counts_in_chromium_and_not_in_firefox() {
+    for browser in Browser::both().await {
+        for bytes in ["retry: 300\nid: 5\n\n", "retry: 300\nevent: own\nid: 5\n\n"] {
+            let [_, (_, id)] = asked_twice(&browser, bytes).await;
+            let counts = browser.name() == "Chromium";
+            assert_eq!(id.as_deref(), counts.then_some("5"), "{}", browser.name());
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn the_id_of_an_event_with_empty_data_counts_in_both_browsers() {
+    for browser in Browser::both().await {
+        let begin = "event: begin\ndata:\nid: 5\nretry: 300\n\n";
+        let [_, (_, id)] = asked_twice(&browser, begin).await;
+        assert_eq!(id.as_deref(), Some("5"), "{}", browser.name());
+    }
+}
+
+/// On a busy machine a timer may be late, so this looks again until one was not.
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn chromium_comes_back_after_three_seconds_and_firefox_after_five() {
+    for browser in Browser::both().await {
+        let waits = if browser.name() == "Chromium" { 3_000 } else { 5_000 };
+        let waits = Duration::from_millis(waits);
+        until("a timer that is not late", async || {
+            let [(first, _), (second, _)] =
+                asked_twice(&browser, "data: a\n\n").await;
+            let waited = second - first;
+            assert!(waited >= waits.mul_f32(0.98), "{}: {waited:?}", browser.name());
+            waited < waits.mul_f32(1.1)
+        })
+        .await;
+    }
+}
+
+/// A browser asks the other server, and hands nothing over unless that allows it.
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_stream_of_another_origin_that_does_not_admit_the_page_is_closed_at_once()
+{
+    let asked = Arc::default();
+    let stream = Repeats { bytes: "data: a\n\n", asked: Arc::clone(&asked) };
+    let other = serve(Router::new().get(stream)).await;
+    let page = serve(Router::new().get(empty_page)).await;
+    for (count, browser) in Browser::both().await.iter().enumerate() {
+        browser.open(&page).await;
+        let open = format!("(window.source = new EventSource('{other}'), 0)");
+        browser.eval(&open).await;
+        browser.until("source.readyState == EventSource.CLOSED").await;
+        assert_eq!(asked.lock().unwrap().len(), count + 1, "{}", browser.name());
+    }
+}
+
+/// A head, this text if there is one, and silence.
+async fn open_stream_with(browser: &Browser, first: &'static str) {
+    let stream = Router::with_path("stream").get(Silent(first));
+    browser.open(&serve(Router::new().get(empty_page).push(stream)).await).await;
+    let open = "(window.errors = 0, window.source = new EventSource('stream'), \
+        source.onerror = () => { errors += 1; }, 0)";
+    browser.eval(open).await;
+}
+
+struct Silent(&'static str);
+
+#[handler]
+impl Silent {
+    async fn handle(&self, res: &mut Response) {
+        let kind = HeaderValue::from_static("text/event-stream");
+        res.headers_mut().insert("content-type", kind);
+        let first = Some(self.0).filter(|first| !first.is_empty());
+        let first = tokio_stream::iter(first.map(Ok::<_, Infallible>));
+        res.stream(first.chain(pending()));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_stream_opens_with_its_head_in_chromium_and_with_its_first_byte_in_firefox()
+ {
+    let is_open = "source.readyState == EventSource.OPEN";
+    for browser in Browser::both().await {
+        open_stream_with(&browser, "").await;
+        if browser.name() == "Chromium" {
+            browser.until(is_open).await;
+        } else {
+            browser.never(is_open, WATCH).await;
+        }
+        open_stream_with(&browser, ":").await;
+        browser.until(is_open).await;
+    }
+}
+
+/// `window.stop()` is the page's own word for the button that stops the loading of a page.
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_that_stops_loading_closes_its_stream_for_good() {
+    for browser in Browser::both().await {
+        open_stream_with(&browser, ":").await;
+        browser.until("source.readyState == EventSource.OPEN").await;
+        browser.eval("(window.stop(), 0)").await;
+        browser.until("source.readyState != EventSource.OPEN").await;
+        let after = browser.eval("[source.readyState, errors]").await;
+        assert_eq!(after, json!([2, 1]), "CLOSED, {}", browser.name());
+    }
+}

@@ -1,0 +1,125 @@
+//! A headless Firefox, driven through WebDriver BiDi: commands and answers in JSON, over a
+//! WebSocket.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, oneshot};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::wait::within;
+
+/// A Firefox with one tab. Dropping it ends the browser.
+pub struct Firefox {
+    process: Child,
+    _profile: TempDir,
+    connection: Mutex<Connection>,
+    tab: String,
+    pub version: String,
+}
+
+struct Connection {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    commands: u64,
+}
+
+impl Firefox {
+    pub async fn start() -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        // A group of its own, so that its processes end with it.
+        let mut process = Command::new("firefox-esr")
+            .args(["--headless", "--no-remote", "--remote-debugging-port=0"])
+            .arg("--profile")
+            .arg(profile.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("firefox-esr (Debian: firefox-esr) is installed");
+        let (said, url) = oneshot::channel();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        // The pipe is read to its end, or Firefox would wait for a reader.
+        thread::spawn(move || {
+            let mut said = Some(said);
+            for line in stderr.lines().map_while(Result::ok) {
+                let url = line.strip_prefix("WebDriver BiDi listening on ");
+                if let (Some(url), Some(said)) =
+                    (url, said.take_if(|_| url.is_some()))
+                {
+                    drop(said.send(format!("{url}/session")));
+                }
+            }
+        });
+        let url = within("Firefox says where it listens", url).await;
+        let url = url.expect("Firefox starts");
+        let (socket, _) = within("Firefox", connect_async(url)).await.unwrap();
+        let mut connection = Connection { socket, commands: 0 };
+        let session = connection.send("session.new", json!({ "capabilities": {} }));
+        let session = session.await;
+        let version = session["capabilities"]["browserVersion"].as_str().unwrap();
+        let version = version.to_string();
+        let tabs = connection.send("browsingContext.getTree", json!({})).await;
+        let tab = tabs["contexts"][0]["context"].as_str().unwrap().to_string();
+        let connection = Mutex::new(connection);
+        Self { process, _profile: profile, connection, tab, version }
+    }
+
+    pub async fn open(&self, url: &str) {
+        let page = json!({ "context": self.tab, "url": url, "wait": "complete" });
+        self.connection.lock().await.send("browsingContext.navigate", page).await;
+    }
+
+    /// The value of a JavaScript expression in the page, as far as JSON can say it.
+    pub async fn eval(&self, expression: &str) -> Value {
+        let script = json!({
+            "expression": format!("(async () => JSON.stringify(await ({expression})))()"),
+            "target": { "context": self.tab },
+            "awaitPromise": true,
+        });
+        let mut connection = self.connection.lock().await;
+        let answer = connection.send("script.evaluate", script).await;
+        assert_eq!(answer["type"], "success", "{expression}: {answer}");
+        match answer["result"]["value"].as_str() {
+            Some(value) => serde_json::from_str(value).unwrap(),
+            None => Value::Null,
+        }
+    }
+}
+
+impl Connection {
+    /// Sends a command, and returns its result.
+    async fn send(&mut self, method: &str, params: Value) -> Value {
+        self.commands += 1;
+        let id = self.commands;
+        let command = json!({ "id": id, "method": method, "params": params });
+        within(method, async {
+            let command = Message::text(command.to_string());
+            self.socket.send(command).await.unwrap();
+            loop {
+                let message = self.socket.next().await.expect("Firefox runs");
+                let Message::Text(text) = message.unwrap() else { continue };
+                let answer: Value = serde_json::from_str(&text).unwrap();
+                if answer["id"] == id {
+                    assert_eq!(answer["type"], "success", "{method}: {answer}");
+                    return answer["result"].clone();
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Firefox {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.process.id());
+        drop(Command::new("kill").args(["-9", "--", &group]).status());
+        drop(self.process.wait());
+    }
+}
