@@ -13,8 +13,9 @@ use record::publish;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::http::Connection;
 use crate::machine::{cpus, raise_open_files};
@@ -23,10 +24,12 @@ use crate::statistics::ms;
 
 /// How long the programs let their streams take to end.
 const STOP: Duration = Duration::from_secs(3);
-/// So many readers arrive at once,
-const ARRIVALS: usize = 16;
-/// and then the next ones.
+/// So many readers wait for their first byte at any time.
+const ARRIVING: usize = 32;
+/// Who is refused makes room for the next one after this time.
 const PACE: Duration = Duration::from_millis(1);
+/// A connection that is not there after this time was refused.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// The signal comes this long after the first reader, at most.
 const LATEST: Duration = Duration::from_millis(60);
 
@@ -141,13 +144,12 @@ async fn stop(
     let addr = running.addr;
     let request = Arc::new(running.during(which.request(addr)).await?);
     let mut readers = JoinSet::new();
+    let places = Arc::new(Semaphore::new(ARRIVING));
     let arriving = async {
         loop {
-            for _ in 0..ARRIVALS {
-                let request = request.clone();
-                readers.spawn(async move { read(addr, &request).await });
-            }
-            sleep(PACE).await;
+            let place = places.clone().acquire_owned().await?;
+            let request = request.clone();
+            readers.spawn(async move { read(addr, &request, place).await });
         }
     };
     let stopping = async {
@@ -155,9 +157,9 @@ async fn stop(
         running.stop().await
     };
     let took = tokio::select! {
-        took = stopping => took?,
+        took = stopping => took,
         never = arriving => never,
-    };
+    }?;
     let mut count = Readers::default();
     for answer in readers.join_all().await {
         match &answer[..] {
@@ -171,13 +173,23 @@ async fn stop(
     Ok((count, took))
 }
 
-/// A reader takes what it is sent, until the connection ends in one way or the other.
-async fn read(addr: SocketAddr, request: &str) -> Vec<u8> {
+/// A reader takes what it is sent, until the connection ends in one way or the other, and
+/// has its place until the first byte.
+async fn read(
+    addr: SocketAddr,
+    request: &str,
+    place: OwnedSemaphorePermit,
+) -> Vec<u8> {
     let mut answer = Vec::new();
-    if let Ok(mut stream) = TcpStream::connect(addr).await
+    // Where too many wait, the kernel is silent, and asks again in a second.
+    if let Ok(Ok(mut stream)) = timeout(PATIENCE, TcpStream::connect(addr)).await
         && stream.write_all(request.as_bytes()).await.is_ok()
+        && stream.read_buf(&mut answer).await.is_ok()
     {
+        drop(place);
         drop(stream.read_to_end(&mut answer).await);
+    } else {
+        sleep(PACE).await;
     }
     answer
 }
