@@ -165,7 +165,7 @@ impl Running {
         Err(self.explain(anyhow!("a bad end")).await)
     }
 
-    /// What it has said of panics so far.
+    /// The lines that it has said of panics so far.
     pub fn panics(&mut self) -> Result<Vec<String>> {
         self.stderr.rewind()?;
         let lines =

@@ -26,7 +26,7 @@ use crate::statistics::ms;
 const STOP: Duration = Duration::from_secs(3);
 /// So many readers wait for their first byte at any time.
 const ARRIVING: usize = 32;
-/// Who is refused makes room for the next one after this time.
+/// A reader who is refused makes room for the next one after this time.
 const PACE: Duration = Duration::from_millis(1);
 /// A connection that is not there after this time was refused.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -48,7 +48,7 @@ pub struct Args {
     /// How often it is stopped
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     stops: u32,
-    /// Of the times of the signals; a new one in each run, unless it is given
+    /// The seed of the times of the signals; a new one in each run, unless it is given
     #[arg(long)]
     seed: Option<u64>,
     /// Write the table, and what it was made with, to this file, too
@@ -64,7 +64,7 @@ enum Which {
     Model,
 }
 
-/// What became of the readers of one stop, or of all.
+/// The readers of one stop, or of all, by their end.
 #[derive(Debug, Default)]
 struct Readers {
     whole: u64,
@@ -195,7 +195,7 @@ async fn read(
 }
 
 impl Which {
-    /// What each reader sends.
+    /// The request of each reader.
     async fn request(self, addr: SocketAddr) -> Result<String> {
         let path = match self {
             Self::Chat => "/chat".into(),

@@ -235,7 +235,7 @@ mod tests {
     use crate::http::serve;
     use tokio::io::AsyncWriteExt;
 
-    /// What a reader makes of a stream of these events.
+    /// Reads a stream of these events.
     async fn hear(events: &'static [u32]) -> Result<usize> {
         let addr = serve("a stream", move |mut stream| async move {
             let events =

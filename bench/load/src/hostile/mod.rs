@@ -106,7 +106,7 @@ pub struct Args {
     /// Requests to all programs together
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(5..))]
     requests: u64,
-    /// Of the requests; a new one in each run, unless it is given
+    /// The seed of the requests; a new one in each run, unless it is given
     #[arg(long)]
     seed: Option<u64>,
     /// These programs only
@@ -121,7 +121,7 @@ pub struct Args {
     save: Option<PathBuf>,
 }
 
-/// What became of one program.
+/// The end of one program's run.
 #[derive(Debug, Default)]
 struct Outcome {
     /// The last id that the program has given out.

@@ -27,7 +27,7 @@ const ASKED: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default)]
 pub struct Played {
-    /// Of each answer, also of one that nobody deserved.
+    /// The one of each answer, also of one that nobody deserved.
     pub statuses: Vec<u16>,
     /// An id that the server has given out.
     pub known: Option<String>,
@@ -165,7 +165,7 @@ mod tests {
     use crate::hostile::request::Kind;
     use crate::http::serve;
 
-    /// What comes of two requests, the second one a HEAD, if this is all that they get.
+    /// Plays two requests, the second one a HEAD, to a server that says only this.
     async fn play_to(answers: &'static str) -> Result<Vec<u16>> {
         let addr = serve("a server", move |mut stream| async move {
             while Head::read(&mut stream)

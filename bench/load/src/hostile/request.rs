@@ -12,7 +12,7 @@ use super::draft::{Draft, pick};
 /// the program has given out, and `{fault}` for the name of a fault.
 pub type Route = [&'static str; 4];
 
-/// What is odd about a request.
+/// The odd thing about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Nothing,
