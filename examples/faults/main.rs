@@ -182,7 +182,7 @@ impl Play {
         conn: &mut ConnCtrl,
     ) -> Reply<()> {
         let asked = Asked {
-            last_event_id: last_event_id(req),
+            last_event_id: known_id(req),
             moved: moved(req),
             accept: header_text(req, "accept"),
         };
@@ -297,7 +297,7 @@ async fn act(
 
 /// An EventSource sends the header when it comes back. A page that makes a new one can
 /// only write the id into the URL.
-fn last_event_id(req: &Request) -> Option<String> {
+fn known_id(req: &Request) -> Option<String> {
     let query = || req.query::<String>("lastEventId").map(shortened);
     header_text(req, "last-event-id").or_else(query)
 }
@@ -305,7 +305,7 @@ fn last_event_id(req: &Request) -> Option<String> {
 /// The number of the last event that the client has. Our ids are numbers; a client with
 /// any other id begins at the beginning.
 fn position(req: &Request) -> Option<u32> {
-    last_event_id(req)?.parse().ok()
+    known_id(req)?.parse().ok()
 }
 
 /// Whether a redirect has led here.
