@@ -1,5 +1,5 @@
-//! The limits that strangers meet in `feed`: they cannot take all its connections, hold its
-//! memory or its end, or read and write through the browser of somebody else.
+//! Strangers who would take all connections of `feed`, hold its memory or its end, or read and
+//! write through the browser of somebody else.
 
 use std::time::Duration;
 
