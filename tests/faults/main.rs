@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Program, assert_text_but_numbers, chunks, until, within};
+use tests::{Preload, Program, assert_text_but_numbers, chunks, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -359,6 +359,29 @@ async fn streams_attempts_and_scripts_have_a_greatest_number_and_size() {
     let most = format!("{}good", " ".repeat(MAX_SCRIPT - 4));
     put(&faults, "mine", &most).await;
     put(&faults, &"i".repeat(MAX_TEXT), "good").await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_answer_lasts_longer_than_ten_minutes() {
+    let preload = Preload::compile();
+    let faults = preload.start("faults", &["MONOTONIC_AHEAD"]).await;
+    put(&faults, "mine", "stall").await;
+    let mut open = Vec::new();
+    for path in ["/faults/good", "/faults/stall", "/streams/mine"] {
+        open.push(Answer::to(&faults, path).await.until("event 1").await);
+    }
+    put(&faults, "silent", "silent-head").await;
+    let silent = Answer::to(&faults, "/streams/silent").await;
+    let asked = async || attempts(&faults, "silent").await.len() == 1;
+    until("an attempt", asked).await;
+    preload.set("MONOTONIC_AHEAD", 601);
+    for answer in open {
+        // Somebody asks, so that the program looks at the clock.
+        faults.get("/").await;
+        assert_eq!(answer.whole().await.end, Whole);
+    }
+    assert_eq!(silent.whole().await.end, Cut);
 }
 
 #[tokio::test]
