@@ -64,7 +64,19 @@ impl Program {
     /// Starts an example that may have no more than this many files open.
     #[cfg(unix)]
     pub async fn start_with_open_files(name: &str, count: usize) -> Self {
-        Self::spawn(&mut with_open_files(name, count)).await
+        Self::start_with_open_files_and(name, count, &[]).await
+    }
+
+    /// The same, with these variables in its environment.
+    #[cfg(unix)]
+    pub async fn start_with_open_files_and(
+        name: &str,
+        count: usize,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut command = with_open_files(name, count);
+        command.envs(variables.iter().copied());
+        Self::spawn(&mut command).await
     }
 
     /// Asserts that its page contains this text, and that it shows text as text.

@@ -44,6 +44,12 @@ impl Head {
         field.map(|(_, value)| value.trim())
     }
 
+    pub fn status(&self) -> Result<u16> {
+        let status = self.start.strip_prefix("HTTP/1.");
+        let status = status.and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        status.with_context(|| format!("{:?} is no answer", self.start))
+    }
+
     /// Reads a body that has a length. A stream of events has none.
     pub async fn body(&self, stream: Source<'_>) -> Result<Vec<u8>> {
         let length = self.get("content-length").unwrap_or("0");
@@ -132,8 +138,19 @@ impl Connection {
         body: &str,
         status: &str,
     ) -> Result<Head> {
+        self.send("POST", path, kind, body, status).await
+    }
+
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &str,
+        status: &str,
+    ) -> Result<Head> {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\n\
              content-length: {}\r\n\r\n{body}",
             self.addr,
             body.len()
@@ -149,8 +166,7 @@ impl Connection {
         let head = Head::read(&mut self.stream).await?.context("no response")?;
         let body = head.body(&mut self.stream).await;
         let body = body.with_context(|| format!("in the body of {}", head.start))?;
-        let code = head.start.split(' ').nth(1).unwrap_or_default();
-        if !code.starts_with(status) {
+        if !head.status()?.to_string().starts_with(status) {
             let asked = request.lines().next().unwrap_or_default();
             bail!("{asked}: {}: {}", head.start, String::from_utf8_lossy(&body));
         }

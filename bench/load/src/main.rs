@@ -7,8 +7,11 @@
 //!     cargo run --release -- memory
 //!     cargo run --release -- tokens
 //!     cargo run --release -- feed
+//!     cargo run --release -- hostile
+//!     cargo run --release -- stops --program chat
 
 mod feed;
+mod hostile;
 mod http;
 mod machine;
 mod progress;
@@ -16,6 +19,7 @@ mod room;
 mod scan;
 mod server;
 mod statistics;
+mod stops;
 mod tokens;
 
 use std::path::PathBuf;
@@ -50,6 +54,8 @@ enum Command {
     },
     Tokens(tokens::Args),
     Feed(feed::Args),
+    Hostile(hostile::Args),
+    Stops(stops::Args),
 }
 
 fn main() -> Result<()> {
@@ -69,5 +75,7 @@ fn main() -> Result<()> {
         }
         Some(Command::Tokens(args)) => tokens::measure(&args),
         Some(Command::Feed(args)) => feed::measure(&args),
+        Some(Command::Hostile(args)) => hostile::hostile(&args),
+        Some(Command::Stops(args)) => stops::stops(&args),
     }
 }

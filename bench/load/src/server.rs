@@ -5,11 +5,12 @@ use std::io::{Read, Seek};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use procfs::ProcError;
 use procfs::process::Process;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, copy, sink};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::{sleep, timeout};
@@ -59,8 +60,10 @@ impl Program {
             Home::Bench => ("--bin", target.join(folder)),
             Home::Book => ("--example", target.join(folder).join("examples")),
         };
+        // The stand-in stands beside the program that asks it.
+        let package = if self.name == "model" { "llm" } else { self.name };
         let status = Command::new("cargo")
-            .args(["build", "--profile", profile, "-p", self.name, kind, self.name])
+            .args(["build", "--profile", profile, "-p", package, kind, self.name])
             .arg("--manifest-path")
             .arg(workspace.join("Cargo.toml"))
             .arg("--target-dir")
@@ -148,6 +151,35 @@ impl Running {
         }
     }
 
+    /// Asks it to end, and returns how long that took.
+    pub async fn stop(&mut self) -> Result<Duration> {
+        let pid = Pid::from_raw(self.pid as i32).context("no process id")?;
+        kill_process(pid, Signal::TERM)?;
+        let start = Instant::now();
+        let end = timeout(Duration::from_secs(30), self.child.wait()).await;
+        let status = end.context("it has not ended for 30 s")??;
+        let took = start.elapsed();
+        if status.success() {
+            return Ok(took);
+        }
+        Err(self.explain(anyhow!("a bad end")).await)
+    }
+
+    /// The lines that it has said of panics so far.
+    pub fn panics(&mut self) -> Result<Vec<String>> {
+        self.stderr.rewind()?;
+        let lines =
+            std::io::BufRead::split(std::io::BufReader::new(&self.stderr), b'\n');
+        let mut panics = Vec::new();
+        for line in lines {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            if line.contains("panicked") {
+                panics.push(line);
+            }
+        }
+        Ok(panics)
+    }
+
     /// The error, and what became of the server, and what it had to say.
     async fn explain(&mut self, mut error: anyhow::Error) -> anyhow::Error {
         // Its sockets close a moment before a dying process is gone.
@@ -193,6 +225,11 @@ pub fn cpu_us(pids: &[u32], before: Duration, things: usize) -> Result<f64> {
 /// Resident memory in KiB.
 pub fn rss(pid: u32) -> Result<u64> {
     Process::new(pid as i32)?.status()?.vmrss.context("no VmRSS in /proc/PID/status")
+}
+
+/// How many files and sockets it has open.
+pub fn files(pid: u32) -> Result<usize> {
+    Ok(Process::new(pid as i32)?.fd_count()?)
 }
 
 /// Waits until these servers have nothing to do (at most 1 % of a core), so that what they
