@@ -220,8 +220,9 @@ async fn a_script_says_what_each_attempt_gets() {
     assert_eq!(faults.send(back).await.status(), 502);
     // The last fault is for all attempts from now on, and the ids go on.
     for (n, path, header) in [
-        (3, "/streams/mine?lastEventId=7", None),
-        (4, "/streams/mine?lastEventId=2", Some("7")),
+        (3, "/streams/mine?after=7&lastEventId=3", None),
+        (4, "/streams/mine?after=2", Some("7")),
+        (5, "/streams/mine?lastEventId=7", None),
     ] {
         let mut request = faults.request("GET", path);
         if let Some(id) = header {
@@ -238,9 +239,10 @@ async fn a_script_says_what_each_attempt_gets() {
         }
     }
     let seen = attempts(&faults, "mine").await;
-    assert_eq!(all(&seen, "attempt"), [1, 2, 3, 4]);
-    assert_eq!(all(&seen, "fault"), ["cut-between-events", "502", "good", "good"]);
-    let ids = [json!(null), json!("1"), json!("7"), json!("7")];
+    assert_eq!(all(&seen, "attempt"), [1, 2, 3, 4, 5]);
+    let played = ["cut-between-events", "502", "good", "good", "good"];
+    assert_eq!(all(&seen, "fault"), played);
+    let ids = [json!(null), json!("1"), json!("7"), json!("7"), json!("7")];
     assert_eq!(all(&seen, "lastEventId"), ids.iter().collect::<Vec<_>>());
     let ms: Vec<_> = seen.iter().map(|one| one["ms"].as_u64().unwrap()).collect();
     assert!(ms[0] == 0 && ms.is_sorted() && ms[3] >= 1000, "{ms:?}");
