@@ -182,7 +182,7 @@ impl Play {
         conn: &mut ConnCtrl,
     ) -> Reply<()> {
         let asked = Asked {
-            last_event_id: known_id(req),
+            last_event_id: last_event_id(req).map(shortened),
             moved: moved(req),
             accept: header_text(req, "accept"),
         };
@@ -296,16 +296,18 @@ async fn act(
 }
 
 /// An EventSource sends the header when it comes back. A page that makes a new one can
-/// only write the id into the URL.
-fn known_id(req: &Request) -> Option<String> {
-    let query = || req.query::<String>("lastEventId").map(shortened);
-    header_text(req, "last-event-id").or_else(query)
+/// only write the id into the URL. Two libraries call it `lastEventId`.
+fn last_event_id(req: &Request) -> Option<&[u8]> {
+    let header = req.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    let query = |name| req.queries().get(name).map(|id: &String| id.as_bytes());
+    let ids = [header, query("after"), query("lastEventId")];
+    ids.into_iter().flatten().find(|id| !id.is_empty())
 }
 
 /// The number of the last event that the client has. Our ids are numbers; a client with
 /// any other id begins at the beginning.
 fn position(req: &Request) -> Option<u32> {
-    known_id(req)?.parse().ok()
+    str::from_utf8(last_event_id(req)?).ok()?.parse().ok()
 }
 
 /// Whether a redirect has led here.
@@ -314,12 +316,11 @@ fn moved(req: &Request) -> bool {
 }
 
 fn header_text(req: &Request, name: &str) -> Option<String> {
-    let bytes = req.headers().get(name)?.as_bytes();
-    Some(shortened(String::from_utf8_lossy(bytes).into()))
+    Some(shortened(req.headers().get(name)?.as_bytes()))
 }
 
-fn shortened(text: String) -> String {
-    text.chars().take(MAX_TEXT).collect()
+fn shortened(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().take(MAX_TEXT).collect()
 }
 
 fn bad(why: impl Into<String>) -> StatusError {

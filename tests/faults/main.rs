@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Program, assert_text_but_numbers, chunks, until, within};
+use tests::{Preload, Program, assert_text_but_numbers, chunks, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -220,8 +220,9 @@ async fn a_script_says_what_each_attempt_gets() {
     assert_eq!(faults.send(back).await.status(), 502);
     // The last fault is for all attempts from now on, and the ids go on.
     for (n, path, header) in [
-        (3, "/streams/mine?lastEventId=7", None),
-        (4, "/streams/mine?lastEventId=2", Some("7")),
+        (3, "/streams/mine?after=7&lastEventId=3", None),
+        (4, "/streams/mine?after=2", Some("7")),
+        (5, "/streams/mine?lastEventId=7", None),
     ] {
         let mut request = faults.request("GET", path);
         if let Some(id) = header {
@@ -238,9 +239,10 @@ async fn a_script_says_what_each_attempt_gets() {
         }
     }
     let seen = attempts(&faults, "mine").await;
-    assert_eq!(all(&seen, "attempt"), [1, 2, 3, 4]);
-    assert_eq!(all(&seen, "fault"), ["cut-between-events", "502", "good", "good"]);
-    let ids = [json!(null), json!("1"), json!("7"), json!("7")];
+    assert_eq!(all(&seen, "attempt"), [1, 2, 3, 4, 5]);
+    let played = ["cut-between-events", "502", "good", "good", "good"];
+    assert_eq!(all(&seen, "fault"), played);
+    let ids = [json!(null), json!("1"), json!("7"), json!("7"), json!("7")];
     assert_eq!(all(&seen, "lastEventId"), ids.iter().collect::<Vec<_>>());
     let ms: Vec<_> = seen.iter().map(|one| one["ms"].as_u64().unwrap()).collect();
     assert!(ms[0] == 0 && ms.is_sorted() && ms[3] >= 1000, "{ms:?}");
@@ -359,6 +361,29 @@ async fn streams_attempts_and_scripts_have_a_greatest_number_and_size() {
     let most = format!("{}good", " ".repeat(MAX_SCRIPT - 4));
     put(&faults, "mine", &most).await;
     put(&faults, &"i".repeat(MAX_TEXT), "good").await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_answer_lasts_longer_than_ten_minutes() {
+    let preload = Preload::compile();
+    let faults = preload.start("faults", &["MONOTONIC_AHEAD"]).await;
+    put(&faults, "mine", "stall").await;
+    let mut open = Vec::new();
+    for path in ["/faults/good", "/faults/stall", "/streams/mine"] {
+        open.push(Answer::to(&faults, path).await.until("event 1").await);
+    }
+    put(&faults, "silent", "silent-head").await;
+    let silent = Answer::to(&faults, "/streams/silent").await;
+    let asked = async || attempts(&faults, "silent").await.len() == 1;
+    until("an attempt", asked).await;
+    preload.set("MONOTONIC_AHEAD", 601);
+    for answer in open {
+        // Somebody asks, so that the program looks at the clock.
+        faults.get("/").await;
+        assert_eq!(answer.whole().await.end, Whole);
+    }
+    assert_eq!(silent.whole().await.end, Cut);
 }
 
 #[tokio::test]

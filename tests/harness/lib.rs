@@ -15,6 +15,8 @@ pub mod follow;
 #[cfg(unix)]
 mod nginx;
 mod poster;
+#[cfg(target_os = "linux")]
+mod preload;
 mod process;
 mod program;
 mod recorded;
@@ -35,6 +37,8 @@ pub use experiment::serve;
 #[cfg(unix)]
 pub use nginx::Nginx;
 pub use poster::Poster;
+#[cfg(target_os = "linux")]
+pub use preload::Preload;
 pub use process::Process;
 pub use program::Program;
 pub use recorded::{Recording, assert_recorded, assert_text_but_numbers, session};

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{Program, pause, root, until, within};
+use tests::{Preload, Program, pause, root, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::interval;
@@ -161,6 +161,22 @@ async fn half_a_request_does_not_hold_a_thread_for_ever() {
     for reader in &mut readers {
         read_to(reader, "data: hello 1\n\n").await;
     }
+}
+
+/// The preloaded library lets the program not sleep between its events, so that the buffers
+/// of both sides are full in a moment and not in two days. From then on, a write waits for
+/// ten seconds at most.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_reader_who_takes_nothing_ends_when_the_buffers_are_full() {
+    let preload = Preload::compile();
+    preload.set("NO_SLEEP", 1);
+    let hello = preload.start("hello", &["NO_SLEEP"]).await;
+    let before = hello.sockets();
+    let _stuck = connect(&hello, GET).await;
+    until("its stream begins", async || hello.sockets() == before + 1).await;
+    until("its stream ends", async || hello.sockets() == before).await;
+    until("a reason", async || hello.stderr().ends_with('\n')).await;
 }
 
 #[tokio::test]

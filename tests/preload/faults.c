@@ -1,5 +1,5 @@
-/* Given to a program by LD_PRELOAD: a disk on which a sync fails or is slow, and a clock that is
-   wrong, or of no use to one thread. */
+/* Given to a program by LD_PRELOAD: a disk on which a sync fails or is slow, clocks that are
+   wrong, or of no use to one thread, and a sleep that does not last. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -54,5 +54,15 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     }
     int result = syscall(SYS_clock_gettime, clock, time);
     if (clock == CLOCK_REALTIME) time->tv_sec += number("CLOCK_AHEAD");
+    if (clock == CLOCK_MONOTONIC) time->tv_sec += number("MONOTONIC_AHEAD");
     return result;
+}
+
+int nanosleep(const struct timespec *time, struct timespec *left) {
+    return number("NO_SLEEP") ? 0 : syscall(SYS_nanosleep, time, left);
+}
+
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left) {
+    if (number("NO_SLEEP")) return 0;
+    return syscall(SYS_clock_nanosleep, clock, flags, time, left) ? errno : 0;
 }

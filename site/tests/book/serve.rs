@@ -1,7 +1,5 @@
 //! `cargo book`: the pages that it serves, and how they follow their sources.
 
-use std::time::Duration;
-
 use tests::{Program, book, copy_book, until};
 
 use crate::{add, edit};
@@ -74,16 +72,6 @@ async fn a_new_page_appears_in_every_language_when_it_is_saved() {
     assert!(
         other.contains("Il primo stream</a>") && other.contains(">Imparare</li>")
     );
-}
-
-#[tokio::test]
-async fn a_build_reads_its_sources_and_is_no_reason_for_another_one() {
-    let book = Program::serve_book().await;
-    let mut builds = book.events("/live/reload").await;
-    builds.build().await;
-    edit(book.folder(), "src/en/tick.md", "# The first stream", "# Saved");
-    builds.build().await;
-    builds.stays_quiet_for(Duration::from_secs(2)).await;
 }
 
 #[tokio::test]
