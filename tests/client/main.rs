@@ -6,9 +6,11 @@ mod arguments;
 mod certificates;
 mod client;
 mod comes_back;
+mod libraries;
 mod limits;
 mod others;
 mod output;
+mod pages;
 mod proxies;
 mod requests;
 
