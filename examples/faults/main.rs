@@ -296,10 +296,12 @@ async fn act(
 }
 
 /// An EventSource sends the header when it comes back. A page that makes a new one can
-/// only write the id into the URL.
+/// only write the id into the URL: as `after` in this book, as `lastEventId` elsewhere.
 fn last_event_id(req: &Request) -> Option<String> {
-    let query = || req.query::<String>("lastEventId").map(shortened);
-    header_text(req, "last-event-id").or_else(query)
+    let query = |name: &str| req.query::<String>(name).map(shortened);
+    header_text(req, "last-event-id")
+        .or_else(|| query("after"))
+        .or_else(|| query("lastEventId"))
 }
 
 /// The number of the last event that the client has. Our ids are numbers; a client with
