@@ -6,6 +6,7 @@
 
 mod bodies;
 mod edge;
+mod kept;
 mod log;
 mod naive;
 mod page;

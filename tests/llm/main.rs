@@ -3,6 +3,7 @@
 mod answers; // readers of an answer
 mod cases; // responses of model servers
 mod glued; // four ways to send a token
+mod kept; // the page, left and found again
 mod limits; // refused requests, and bounds
 mod model; // the stand-in
 mod page; // in a browser
