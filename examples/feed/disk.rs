@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel,
+};
 use std::time::{Duration, SystemTime};
+use std::{process, thread};
 
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction,
@@ -46,7 +48,13 @@ impl Disk {
         let writer =
             Writer { file: file.clone(), retention, tail: tail.clone(), newest };
         let (writes, requests) = sync_channel(MAX_WAITING);
-        thread::spawn(move || writer.run(&requests));
+        let run = move || {
+            let _ends = EndsProcess;
+            writer.run(&requests);
+        };
+        let thread = thread::Builder::new().name("writer".into()).spawn(run);
+        thread
+            .map_err(|why| format!("cannot start the thread that writes: {why}"))?;
         Ok((Self { writes, file }, tail))
     }
 
@@ -57,10 +65,15 @@ impl Disk {
         key: Option<String>,
     ) -> Result<Id, Failure> {
         let (stored, answer) = oneshot::channel();
-        let slow = |_| Failure::Unavailable("the disk is too slow".into());
-        self.writes.try_send(Write { event, key, stored }).map_err(slow)?;
-        let ended = |_| Failure::Unavailable("the writer has ended".into());
-        answer.await.map_err(ended)?
+        let ended = || Failure::Unavailable("the writer has ended".into());
+        let sent = self.writes.try_send(Write { event, key, stored });
+        sent.map_err(|why| match why {
+            TrySendError::Full(_) => {
+                Failure::Unavailable("the disk is too slow".into())
+            }
+            TrySendError::Disconnected(_) => ended(),
+        })?;
+        answer.await.map_err(|_| ended())?
     }
     // ANCHOR_END: append
 
@@ -125,6 +138,19 @@ fn nearest(log: &ReadTransaction, id: Id) -> Result<Id, redb::Error> {
 
 fn removed(log: &ReadTransaction) -> Result<u64, redb::Error> {
     Ok(log.open_table(FEED)?.get("removed")?.map_or(0, |removed| removed.value()))
+}
+
+/// Ends the process when the thread of the writer panics: without it nothing can be stored,
+/// and a service manager starts another process.
+struct EndsProcess;
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the thread that writes has failed, so this program ends");
+            process::exit(1);
+        }
+    }
 }
 
 /// All writes go through one writer, on a thread of its own.

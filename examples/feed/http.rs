@@ -2,30 +2,36 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use futures_util::stream::{self, StreamExt};
-use salvo::http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use salvo::http::{HeaderName, HeaderValue, Method, header};
 use salvo::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
+use super::edge::{self, read, refuse_foreign};
 use super::log::{Event, Failure, MAX_DATA};
 use super::reader::{Begin, Feed};
 
 // ANCHOR: bounds
-/// Bytes of a request: data in which JSON writes each byte as `\u0000`, and the rest.
+/// Bytes of a request: data in which JSON writes each byte as `\u0001`, and the rest.
 const MAX_REQUEST: usize = 8 * MAX_DATA;
 /// Bytes of an idempotency key: a UUID has 36.
 const MAX_KEY: usize = 128;
 // ANCHOR_END: bounds
 
 pub fn router(feed: Arc<Feed>) -> Router {
-    let one = Router::with_path("{id}").get(Look(feed.clone()));
+    let look = Look(feed.clone());
+    let one = Router::with_path("{id}").head(look.clone()).get(look);
+    let listen = Listen(feed.clone());
     let events = Router::with_path("events")
-        .get(Listen(feed.clone()))
+        .head(listen.clone())
+        .get(listen)
         .post(Post(feed.clone()))
         .push(one);
     let cut = Router::with_path("readers/{id}").delete(Cut(feed));
-    Router::new().get(page).push(events).push(cut)
+    let edge = Router::new().hoop(edge::close_if_refused);
+    edge.head(page).get(page).push(events).push(cut)
 }
 
 #[handler]
@@ -41,7 +47,7 @@ struct Post(Arc<Feed>);
 #[handler]
 impl Post {
     async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
-        let body = read(req).await?;
+        let body = read(req, MAX_REQUEST).await?;
         refuse_foreign(req)?;
         if req.content_type().is_none_or(|kind| kind.essence_str() != JSON) {
             let why = format!("the content type is not {JSON}");
@@ -66,16 +72,21 @@ impl Post {
 }
 
 /// The name that the client gives this request. It may repeat the request under the same
-/// name: the event is stored once.
+/// name: the event is stored once. By the draft, `"order 17"` is written with its quotes; most
+/// clients leave them out, so `order-17` and `"order-17"` are the same key.
 fn key(req: &Request) -> Reply<Option<String>> {
-    let Some(key) = req.headers().get("idempotency-key") else { return Ok(None) };
-    let is_key = |key: &&str| {
-        (1..=MAX_KEY).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_graphic())
-    };
-    let key = key.to_str().ok().filter(is_key);
-    let why = "Idempotency-Key is not 1 to 128 visible ASCII characters";
-    key.map(|key| Some(key.into())).ok_or_else(|| bad(why))
+    let mut lines = req.headers().get_all("idempotency-key").iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    let is_token = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = line.to_str().ok().and_then(|line| match line.strip_prefix('"') {
+        Some(rest) => unquote(rest),
+        None => Some(line).filter(is_token).map(Into::into),
+    });
+    let is_one = lines.next().is_none();
+    let key = key.filter(|key| is_one && (1..=MAX_KEY).contains(&key.len()));
+    let why = "Idempotency-Key is not one key of 1 to 128 visible ASCII characters, or \
+               of these and spaces in quotes";
+    key.map(Some).ok_or_else(|| bad(why))
 }
 
 fn not_stored(failure: Failure) -> StatusError {
@@ -88,61 +99,47 @@ fn not_stored(failure: Failure) -> StatusError {
 }
 // ANCHOR_END: post
 
+/// The text of a string (RFC 9651, 3.3.3) after its first quote.
+fn unquote(rest: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut chars = rest.strip_suffix('"')?.chars();
+    while let Some(next) = chars.next() {
+        text.push(match next {
+            '\\' => chars.next().filter(|escaped| ['"', '\\'].contains(escaped))?,
+            ' ' | '!' | '#'..='~' => next,
+            _ => return None,
+        });
+    }
+    Some(text)
+}
+
 const JSON: &str = "application/json";
-
-/// Reads a body to its end, even one that is too long: a server that closes with bytes unread
-/// resets the connection, and the client may never see the reason.
-async fn read(req: &mut Request) -> Reply<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = req.take_body();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|_| bad("the body broke off"))?;
-        if let (Ok(data), 0..=MAX_REQUEST) = (frame.into_data(), bytes.len()) {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    if bytes.len() > MAX_REQUEST {
-        let why = format!("a request has {MAX_REQUEST} bytes at most");
-        return Err(StatusError::payload_too_large().brief(why));
-    }
-    Ok(bytes)
-}
-
-/// Any web page can send requests to this server. A browser says from which origin a
-/// request comes; other clients say nothing.
-pub fn refuse_foreign(req: &Request) -> Reply<()> {
-    let Some(origin) = req.headers().get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if origin.is_some_and(|(_, authority)| Some(authority) == host) {
-        return Ok(());
-    }
-    Err(StatusError::forbidden().brief("a page of another origin has sent this"))
-}
 
 fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)
 }
 
 // ANCHOR: listen
+#[derive(Clone)]
 struct Listen(Arc<Feed>);
 
 #[handler]
 impl Listen {
     async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
+        refuse_foreign(req)?;
+        refuse_unknown(req, &["from", "reader", "after", "lastEventId"])?;
         let from = Begin::of(req)?;
-        let reader = self.0.reader(from, reader_id(req)?).await.map_err(not_read)?;
+        let id = reader_id(req)?;
+        if req.method() == Method::HEAD {
+            send(res, stream::empty()); // the head alone, and no reader
+            return Ok(());
+        }
+        let reader = self.0.reader(from, id).await.map_err(not_read)?;
         let cut = reader.stop.clone().cancelled_owned();
         let events = stream::unfold(reader, async |mut reader| {
-            Some((Ok::<_, Infallible>(reader.next().await), reader))
+            Some((reader.next().await, reader))
         });
-        let unbuffered = HeaderName::from_static("x-accel-buffering");
-        res.headers_mut().extend([
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (unbuffered, HeaderValue::from_static("no")),
-        ]);
-        res.stream(events.take_until(cut));
+        send(res, events.take_until(cut));
         Ok(())
     }
 }
@@ -151,25 +148,54 @@ impl Listen {
 // ANCHOR: from
 impl Begin {
     fn of(req: &Request) -> Reply<Self> {
-        // An EventSource that connects again asks for the URL that it was made with, so
-        // its header is newer than the ID in the URL.
-        let header = req.headers().get("last-event-id").map(|id| id.as_bytes());
-        let after = req.queries().get("after").map(|id| id.as_bytes());
-        let is_id = |id: &&[u8]| !id.is_empty();
-        if let Some(id) = header.filter(is_id).or(after.filter(is_id)) {
-            let id = str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-            return Ok(id.map_or(Self::Malformed, Self::After));
-        }
-        match req.queries().get("from").map(String::as_str) {
-            None => Ok(Self::Now),
-            Some("start") => Ok(Self::Start),
-            Some(_) => Err(bad("`from` can be `start` only")),
-        }
+        let from = match req.queries().get("from").map(String::as_str) {
+            None => Self::Now,
+            Some("start") => Self::Start,
+            Some(_) => return Err(bad("`from` can be `start` only")),
+        };
+        let Some(last) = last_event_id(req) else { return Ok(from) };
+        let id = str::from_utf8(last).ok().and_then(|id| id.parse().ok());
+        Ok(id.map_or(Self::Malformed, Self::After))
     }
 }
 // ANCHOR_END: from
 
+// ANCHOR: last_event_id
+/// The ID of the last event that a client has: in the header, or in the URL from a client
+/// that cannot set it. An EventSource that connects again asks for the URL that it was made
+/// with, so its header is newer. Two libraries call it `lastEventId`.
+fn last_event_id(req: &Request) -> Option<&[u8]> {
+    let header = req.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    let query = |name| req.queries().get(name).map(|id: &String| id.as_bytes());
+    let ids = [header, query("after"), query("lastEventId")];
+    ids.into_iter().flatten().find(|id| !id.is_empty())
+}
+
+/// A parameter with another name is a mistake of the client: it would wait for events that
+/// never come.
+fn refuse_unknown(req: &Request, known: &[&str]) -> Reply<()> {
+    match req.queries().keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(bad(format!("there is no parameter `{name}` here"))),
+        None => Ok(()),
+    }
+}
+// ANCHOR_END: last_event_id
+
+// ANCHOR: send
+/// Sends a stream that no cache keeps, and no proxy holds back.
+fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    res.headers_mut().extend([
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (unbuffered, HeaderValue::from_static("no")),
+    ]);
+    res.stream(events.map(Ok::<_, Infallible>));
+}
+// ANCHOR_END: send
+
 // ANCHOR: look
+#[derive(Clone)]
 struct Look(Arc<Feed>);
 
 #[handler]

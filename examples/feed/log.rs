@@ -101,15 +101,26 @@ impl Event {
         if event_type.contains(char::is_control) {
             return Some("the type has control characters".into());
         }
-        // An EventSource fires `open` and `error` itself, and `resync` is the feed's own.
-        if ["open", "error", "resync"].contains(&event_type.as_str()) {
+        // An EventSource fires the first two itself; the others are the feed's own.
+        let taken = ["open", "error", "begin", "resync", "foreign"];
+        if taken.contains(&event_type.as_str()) {
             return Some(format!("the type `{event_type}` has a meaning already"));
         }
         if data.len() > MAX_DATA {
             return Some(format!("data has {MAX_DATA} bytes at most"));
         }
-        // A carriage return ends a line like a newline, and would arrive as one.
-        data.contains('\r').then(|| "the data has a carriage return".into())
+        // A carriage return ends a line like a newline, and would arrive as one. Firefox
+        // drops the NUL.
+        let lost = [('\r', "carriage return"), ('\0', "character U+0000")];
+        let lost = lost.iter().find(|(character, _)| data.contains(*character));
+        lost.map(|(_, name)| {
+            format!("the data has a {name}, which would not arrive")
+        })
+    }
+
+    /// Stands for what another program has put into the log.
+    pub fn foreign() -> Self {
+        Self { event_type: "foreign".into(), data: String::new() }
     }
 
     /// Encodes the event for the stream: the same bytes go to all readers.

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use redb::{TableDefinition, WriteTransaction};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::log::{Event, Failure, Id};
+use super::store::MAX_READS;
 
 /// Bytes of the file in memory, at most.
 const CACHE: usize = 64 << 20;
@@ -32,6 +34,7 @@ const VERSION: u64 = 1;
 pub struct LogFile {
     path: PathBuf,
     database: RwLock<Option<Database>>,
+    turns: Arc<Semaphore>,
 }
 
 impl LogFile {
@@ -42,21 +45,24 @@ impl LogFile {
             let why = say(&why);
             format!("cannot use {}: {why}; it is not overwritten", path.display())
         };
-        fs::create_dir_all(dir)
-            .map_err(|why| format!("{}: {why}", dir.display()))?;
+        create_dir(dir).map_err(|why| format!("{}: {why}", dir.display()))?;
         let database = open(&path).map_err(fault)?;
         let newest = (|| newest(&database.begin_read()?))().map_err(fault)?;
         let database = RwLock::new(Some(database));
-        Ok((Arc::new(Self { path, database }), newest))
+        let turns = Arc::new(Semaphore::new(MAX_READS));
+        Ok((Arc::new(Self { path, database, turns }), newest))
     }
 
-    /// Reads on a thread where waiting for the disk stops no stream.
+    /// Reads on a thread where waiting for the disk stops no stream. The thread has a turn
+    /// until it has read, though whoever asked may be gone.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, Failure> {
         let file = self.clone();
+        let turn = self.turns.clone().acquire_owned().await;
         let read = spawn_blocking(move || {
+            let _turn = turn;
             let database = file.database.read();
             let database = database.as_ref().ok_or_else(closed)?;
             read(&database.begin_read()?)
@@ -134,14 +140,26 @@ fn create(path: &Path) -> Result<(), redb::Error> {
     log.commit()?;
     database.close()?;
     fs::rename(&new, path)?;
-    #[cfg(unix)] // so that the file's name is on the disk, too
-    path.parent()
-        .map(File::open)
-        .transpose()?
-        .map_or(Ok(()), |dir| dir.sync_all())?;
-    Ok(())
+    Ok(sync_parent(path)?)
 }
 // ANCHOR_END: open
+
+/// Makes a folder, and those that it is in.
+fn create_dir(dir: &Path) -> io::Result<()> {
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<_> = dir.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(dir)?;
+    missing.into_iter().try_for_each(sync_parent)
+}
+
+/// Returns when the name of a new file or folder is on the disk, too.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if cfg!(unix) {
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
 
 fn newest(log: &ReadTransaction) -> Result<Id, redb::Error> {
     let newest = log.open_table(EVENTS)?.last()?.map(|(id, _)| to_id(id.value()));

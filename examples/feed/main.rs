@@ -15,18 +15,18 @@
 //! book explain it. Left out: more feeds than one, users, and who may read or write what
 //! (chapter 12).
 //!
-//! This file starts and stops the program; `http.rs` answers requests; `reader.rs` has the
-//! streams; `log.rs` says what a log is; `store.rs` and the files below it keep one.
+//! This file starts and stops the program; `http.rs` answers requests; `edge.rs` keeps
+//! strangers from holding it up; `reader.rs` has the streams; `log.rs` says what a log is;
+//! `store.rs` and the files below it keep one.
 
 use std::{env, io, process::ExitCode, sync::Arc, time::Duration};
 
-use salvo::Server;
-use salvo::conn::tcp::TcpAcceptor;
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::signal;
 
 mod disk;
-pub mod http;
+pub mod edge;
+mod http;
 mod log;
 mod log_file;
 mod reader;
@@ -35,14 +35,15 @@ mod redis_streams;
 mod store;
 
 use disk::Disk;
+use edge::Limits;
 use log::Retention;
-use reader::Feed;
+use reader::{Feed, MAX_READERS};
 use redis_streams::RedisStreams;
 use store::Store;
 
 // ANCHOR: bounds
-/// Bytes of a request's head: the least that hyper accepts. Its default is 400 KiB.
-const MAX_BUFFER: usize = 8_192;
+/// Files that are open besides the connections of clients: the log, or connections to Redis.
+const FILES: usize = 64;
 /// Connections that may wait to be accepted, as when all readers come back at once.
 const BACKLOG: u32 = 4_096;
 /// How long the streams may take to end when the program ends.
@@ -61,13 +62,14 @@ async fn main() -> ExitCode {
 }
 
 pub async fn run() -> Result<(), String> {
+    let limits = Limits::raise(MAX_READERS, FILES).map_err(|why| why.to_string())?;
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
     let listen =
         |error| format!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
     let socket = bind(&addr).await.map_err(listen)?;
-    let feed = open().await?;
+    let feed = open(limits.streams).await?;
     // On a worker thread, like the streams: see `chat`.
-    let served = tokio::spawn(serve(socket, feed)).await;
+    let served = tokio::spawn(serve(socket, feed, limits)).await;
     served.map_err(io::Error::other).flatten().map_err(listen)
 }
 
@@ -81,18 +83,21 @@ async fn bind(addr: &str) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-async fn serve(socket: TcpSocket, feed: Arc<Feed>) -> io::Result<()> {
+async fn serve(
+    socket: TcpSocket,
+    feed: Arc<Feed>,
+    limits: Limits,
+) -> io::Result<()> {
     let listener = socket.listen(BACKLOG)?;
     let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
-    let mut server = Server::new(TcpAcceptor::try_from(listener)?);
-    server.http1_mut().writev(false).max_buf_size(MAX_BUFFER);
+    let server = edge::server(listener, &limits, feed.stop.clone())?;
     let handle = server.handle();
     let router = http::router(feed.clone());
     let stop = async {
         stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
-        feed.stop();
+        feed.stop.cancel();
         Ok(())
     };
     tokio::try_join!(server.try_serve(router), stop).map(|_| ())
@@ -114,8 +119,8 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 // ANCHOR_END: main
 
-/// Opens the store that the environment names.
-async fn open() -> Result<Arc<Feed>, String> {
+/// Opens the store that the environment names, for so many readers.
+async fn open(readers: usize) -> Result<Arc<Feed>, String> {
     let retention = Retention {
         keep: number("FEED_KEEP", 1_000_000)? as usize,
         age: Duration::from_secs(number("FEED_AGE", 7 * 24 * 60 * 60)?),
@@ -131,7 +136,7 @@ async fn open() -> Result<Arc<Feed>, String> {
             (Store::Disk(disk), tail)
         }
     };
-    Ok(Arc::new(Feed::new(store, tail)))
+    Ok(Arc::new(Feed::new(store, tail, readers)))
 }
 
 /// Reads a number, from 1 on, from the environment.

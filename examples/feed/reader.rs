@@ -15,10 +15,8 @@ use super::log::{Chunk, Failure, Id, Next, Tail};
 use super::store::Store;
 
 // ANCHOR: bounds
-/// Readers at once.
-const MAX_READERS: usize = 16_384;
-/// Readers that are served from the store at once; the others wait for their turn.
-const MAX_READS: usize = 16;
+/// Readers at once, where the system allows as many open files.
+pub const MAX_READERS: usize = 16_384;
 /// How long a client waits that has lost its connection, before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
@@ -29,28 +27,22 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Feed {
     pub store: Store,
     tail: Arc<Tail>,
-    reads: Semaphore,
     places: Arc<Semaphore>,
     /// Readers that can be cut, by the ID that only they know.
     named: Mutex<HashMap<u128, CancellationToken>>,
-    stop: CancellationToken,
+    /// Ends all streams, each with its last chunk.
+    pub stop: CancellationToken,
 }
 
 impl Feed {
-    pub fn new(store: Store, tail: Arc<Tail>) -> Self {
+    pub fn new(store: Store, tail: Arc<Tail>, readers: usize) -> Self {
         Self {
             store,
             tail,
-            reads: Semaphore::new(MAX_READS),
-            places: Arc::new(Semaphore::new(MAX_READERS)),
+            places: Arc::new(Semaphore::new(readers)),
             named: Mutex::default(),
             stop: CancellationToken::new(),
         }
-    }
-
-    /// Ends all streams, each with its last chunk.
-    pub fn stop(&self) {
-        self.stop.cancel();
     }
 
     /// Ends the stream of the reader that has this ID, and says whether there was one.
@@ -73,13 +65,11 @@ impl Feed {
             Begin::After(id) => id,
             Begin::Start | Begin::Malformed => self.store.start().await?,
         };
-        let begin = SseEvent::default().retry(RETRY);
         let begin = match from {
-            Begin::Malformed => resync("malformed", position).retry(RETRY),
-            Begin::After(_) => begin,
-            // A reader that is cut off before the first event comes back with this ID, and
-            // misses nothing. It is no event: a client only remembers it.
-            Begin::Now | Begin::Start => begin.id(position.to_string()),
+            Begin::Malformed => {
+                resync("malformed", position).retry(RETRY).to_string()
+            }
+            _ => begin(position),
         };
         let stop = self.stop.child_token();
         if let Some(id) = id {
@@ -89,7 +79,7 @@ impl Feed {
                 Entry::Vacant(free) => drop(free.insert(stop.clone())),
             }
         }
-        let begin = Some(begin.to_string().into());
+        let begin = Some(begin.into());
         let feed = self.clone();
         Ok(Reader { feed, id, begin, position, stop, _place: place })
     }
@@ -101,7 +91,6 @@ impl Feed {
         if let Some(next) = self.tail.next_after(id) {
             return Ok(next);
         }
-        let _turn = self.reads.acquire().await;
         Ok(match self.store.after(id).await? {
             Next::Events(events) => Next::chunk(&events),
             Next::UpToDate => Next::UpToDate,
@@ -125,6 +114,16 @@ pub enum Begin {
     Malformed,
 }
 // ANCHOR_END: from
+
+// ANCHOR: first
+/// The first event of a stream says nothing, and gives its reader a place: who is cut off
+/// before the next one comes back with this ID, and misses nothing. By the standard, an ID
+/// would count without type and data. In Firefox and Safari it does not.
+fn begin(position: Id) -> String {
+    let retry = RETRY.as_millis();
+    format!("event: begin\ndata:\nid: {position}\nretry: {retry}\n\n")
+}
+// ANCHOR_END: first
 
 /// Says that a reader may have missed events, why, and after which event it continues.
 fn resync(reason: &str, position: Id) -> SseEvent {
@@ -152,7 +151,7 @@ impl Reader {
         if let Some(begin) = self.begin.take() {
             return begin;
         }
-        let comment = Bytes::from_static(b":\n\n");
+        let comment = Bytes::from_static(b":\n"); // no block: some clients make events of these
         timeout(HEARTBEAT, self.news()).await.unwrap_or(comment)
     }
 

@@ -4,14 +4,18 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Script, cmd};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::log::{Encoded, Event, Failure, Id, Next, PAGE, Retention, Tail};
+use super::log::{
+    Encoded, Event, Failure, Id, MAX_CHUNK, Next, PAGE, Retention, Tail,
+};
 use super::redis_connections::{BLOCK, Connections, STREAM};
+use super::store::MAX_READS;
 
 // ANCHOR: names
 /// IDs by idempotency key, and the same in the order in which they came: ID, key, ID, key.
@@ -27,43 +31,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// How often the server looks for events that are too old.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Appends an event, unless its idempotency key is known, and returns its ID, or nil if the
-/// key is another event's. Redis runs nothing else in between: of two appends that come at
-/// once with the same key, one finds the event of the other.
-const APPEND: &str = r"
-    -- ANCHOR: script
-    local stream, keys, in_order = unpack(KEYS)
-    local key, keep, type, data = unpack(ARGV)
-    local function event(id)
-        local entry = redis.call('XRANGE', stream, id, id)[1]
-        return entry and entry[2]
-    end
-
-    local id = redis.call('HGET', keys, key)
-    local known = id and event(id)
-    if known then
-        return known[2] == type and known[4] == data and id
-    end
-
-    local new = redis.call(
-        'XADD', stream, 'MAXLEN', '~', keep, '*', 'type', type, 'data', data)
-    redis.call('HSET', keys, key, new)
-    redis.call('RPUSH', in_order, new, key)
-    -- A key is forgotten with its event: here, a hundred of the oldest at most.
-    for _ = 1, 100 do
-        local id, key = unpack(redis.call('LRANGE', in_order, 0, 1))
-        if event(id) then break end
-        redis.call('LTRIM', in_order, 2, -1)
-        if redis.call('HGET', keys, key) == id then redis.call('HDEL', keys, key) end
-    end
-    return new
-    -- ANCHOR_END: script
-";
-
 pub struct RedisStreams {
     redis: Connections,
     append: Script,
+    read: Script,
     retention: Retention,
+    turns: Semaphore,
 }
 
 type Entry = (String, Vec<(String, Vec<u8>)>);
@@ -76,8 +49,10 @@ impl RedisStreams {
     ) -> Result<(Arc<Self>, Arc<Tail>), String> {
         let redis = Connections::new(url)?;
         let addr = redis.addr();
-        let append = Script::new(APPEND);
-        let store = Arc::new(Self { redis, append, retention });
+        let append = Script::new(include_str!("append.lua"));
+        let read = Script::new(include_str!("page.lua"));
+        let turns = Semaphore::new(MAX_READS);
+        let store = Arc::new(Self { redis, append, read, retention, turns });
         let opened = async {
             let blocking = store.redis.connect().await?;
             Ok((blocking, store.newest().await?))
@@ -99,20 +74,26 @@ impl RedisStreams {
         mut blocking: MultiplexedConnection,
         tail: Arc<Tail>,
     ) {
+        let mut pause = PAUSE;
         loop {
+            let connected = Instant::now();
             let lost = self.read(&mut blocking, &tail).await;
-            self.redis.give_up();
+            self.redis.give_up(&lost);
             tracing::warn!("Redis is lost: {lost}");
-            let mut pause = PAUSE;
+            if connected.elapsed() > MAX_PAUSE {
+                pause = PAUSE;
+            }
             blocking = loop {
                 sleep(pause).await;
                 pause = MAX_PAUSE.min(2 * pause);
                 match self.redis.connect().await {
                     Ok(blocking) => break blocking,
-                    Err(failure) => tracing::debug!("Redis is lost: {failure}"),
+                    Err(failure) => self.redis.give_up(&failure),
                 }
             };
-            tracing::info!("Redis is back");
+            if self.redis.shared().is_ok_and(|shared| !shared.is_replica) {
+                tracing::info!("Redis is back");
+            }
             tail.wake(); // for readers that wait for the store
         }
     }
@@ -132,7 +113,7 @@ impl RedisStreams {
                 bell.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK.as_millis() as u64);
                 bell.arg("STREAMS").arg(STREAM).arg(newest.to_string());
                 bell.exec_async(blocking).await?;
-                match self.after(newest).await? {
+                match self.page(newest).await? {
                     Next::Events(events) => tail.push(events),
                     Next::UpToDate => {}
                     Next::Gap { .. } => {
@@ -142,13 +123,17 @@ impl RedisStreams {
                 }
             }
         };
-        let failed = match self.redis.shared() {
-            Ok(shared) => shared.failed,
+        let shared = match self.redis.shared() {
+            Ok(shared) => shared,
             Err(failure) => return failure,
         };
+        let lost = |why: &str| Failure::Unavailable(why.into());
         tokio::select! {
             Err(failure) = read() => failure,
-            () = failed.cancelled() => Failure::Unavailable("a request failed".into()),
+            () = shared.failed.cancelled() => lost("a request failed"),
+            () = self.redis.primary(), if shared.is_replica => {
+                lost("its address leads to a primary by now")
+            }
         }
     }
     // ANCHOR_END: follow
@@ -176,30 +161,37 @@ impl RedisStreams {
     // ANCHOR_END: append
 
     pub async fn get(&self, id: Id) -> Result<Option<Event>, Failure> {
+        let _turn = self.turns.acquire().await;
         let entries = self.range(&id.to_string(), &id.to_string(), 1).await?;
         Ok(entries.into_iter().next().and_then(|(_, fields)| event(fields)))
     }
 
-    // ANCHOR: after
-    /// One command reads the event itself and what follows it, so both are there at one
-    /// time. Asked one after the other, what lies between might have been trimmed away.
+    /// Some of the events after this one, for a reader, who waits for a turn.
     pub async fn after(&self, last: Id) -> Result<Next<Encoded>, Failure> {
-        let from = last.to_string();
-        let mut entries = self.range(&from, "+", PAGE + 1).await?;
+        let _turn = self.turns.acquire().await;
+        self.page(last).await
+    }
+
+    // ANCHOR: after
+    /// One script reads the event itself and what follows it, so both are there at one
+    /// time. Asked one after the other, what lies between might have been trimmed away.
+    async fn page(&self, last: Id) -> Result<Next<Encoded>, Failure> {
+        let mut read = self.read.key(STREAM);
+        read.arg(last.to_string()).arg(PAGE).arg(MAX_CHUNK);
+        let mut entries: Vec<Entry> = self.redis.shared()?.run(&read).await?;
         if entries.is_empty() {
             if self.newest().await? == last {
                 return Ok(Next::UpToDate);
             }
-            entries = self.range(&from, "+", PAGE + 1).await?; // it came in between
+            entries = self.redis.shared()?.run(&read).await?; // it came in between
         }
         let mut events = Vec::with_capacity(entries.len());
         for (entry, fields) in entries {
             let id = id(entry)?;
-            // An entry that is no event of ours (another program added it) is sent as an ID
-            // without data, so that readers move past it.
-            let bytes = event(fields).map(|event| event.encode(id));
-            events
-                .push((id, bytes.unwrap_or_else(|| format!("id: {id}\n\n").into())));
+            // An entry that is no event of ours (another program added it) is sent without
+            // its data, so that readers move past it.
+            let event = event(fields).unwrap_or_else(Event::foreign);
+            events.push((id, event.encode(id)));
         }
         match events.first() {
             Some((first, _)) if *first == last => {
@@ -223,12 +215,17 @@ impl RedisStreams {
         let entries: Vec<Entry> = self.redis.ask(&ask).await?;
         match entries.into_iter().next() {
             Some((before, _)) => self::id(before),
-            None => self.start().await,
+            None => self.before_all().await,
         }
     }
 
     /// The ID right before the oldest event that is kept.
     pub async fn start(&self) -> Result<Id, Failure> {
+        let _turn = self.turns.acquire().await;
+        self.before_all().await
+    }
+
+    async fn before_all(&self) -> Result<Id, Failure> {
         // Ask for the newest ID first: if an event comes after that, it is the oldest.
         let newest = self.newest().await?;
         match self.range("-", "+", 1).await?.into_iter().next() {

@@ -7,6 +7,9 @@ use super::disk::Disk;
 use super::log::{Encoded, Event, Failure, Id, Next};
 use super::redis_streams::RedisStreams;
 
+/// Reads of a store at once; the others wait for their turn.
+pub const MAX_READS: usize = 16;
+
 // ANCHOR: store
 pub enum Store {
     Disk(Disk),

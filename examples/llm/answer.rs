@@ -1,6 +1,7 @@
 //! Answers that outlive the connections of their readers. This file knows nothing of HTTP.
 
 use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use salvo::sse::SseEvent;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -45,16 +46,23 @@ pub struct Answers {
     kept: Mutex<VecDeque<(u128, Arc<Answer>)>>,
     /// A place for each answer that may be generated.
     generating: Arc<Semaphore>,
+    /// A place for each reader of any answer.
+    reading: Arc<Semaphore>,
     /// Cancelled when this program ends.
     stop: CancellationToken,
 }
 
 impl Answers {
-    pub fn new(upstream: Upstream, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        upstream: Upstream,
+        readers: usize,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             upstream,
             kept: Mutex::default(),
             generating: Arc::new(Semaphore::new(MAX_GENERATING)),
+            reading: Arc::new(Semaphore::new(readers)),
             stop,
         })
     }
@@ -76,6 +84,10 @@ impl Answers {
         Some(id)
     }
     // ANCHOR_END: begin
+
+    pub fn place_for_a_reader(&self) -> Option<OwnedSemaphorePermit> {
+        self.reading.clone().try_acquire_owned().ok()
+    }
 
     /// Makes room for an answer, and keeps it.
     fn keep(&self, id: u128, answer: Arc<Answer>) {
@@ -170,11 +182,7 @@ impl Answer {
         self.log.send_modify(|log| {
             let id = (log.ends.len() + 1).to_string();
             let event = SseEvent::default().name(event_type).text(data.to_string());
-            let event = match log.ends.len() {
-                0 => event.id(id).retry(RETRY),
-                _ => event.id(id),
-            };
-            log.bytes.extend_from_slice(event.to_string().as_bytes());
+            log.bytes.extend_from_slice(event.id(id).to_string().as_bytes());
             log.ends.push(log.bytes.len());
             if is_last {
                 log.bytes.shrink_to_fit();
@@ -191,6 +199,22 @@ impl Answer {
         self.stop.cancel();
     }
 
+    // ANCHOR: position
+    /// Where a reader continues who has this last event ID. A page that was reloaded has none,
+    /// and begins at the start.
+    pub fn position_after(&self, last: Option<&[u8]>) -> usize {
+        let last = last.and_then(|id| str::from_utf8(id).ok()?.parse().ok());
+        let events = self.log.borrow().ends.len();
+        last.filter(|last| *last <= events).unwrap_or(0)
+    }
+
+    /// Whether nothing will ever follow at this position.
+    pub fn is_over_at(&self, position: usize) -> bool {
+        let log = self.log.borrow();
+        log.over.is_some() && position == log.ends.len()
+    }
+    // ANCHOR_END: position
+
     /// Whether the answer has been complete for at least this time.
     fn is_over_for(&self, time: Duration) -> bool {
         self.log.borrow().over.is_some_and(|over| over.elapsed() >= time)
@@ -201,39 +225,39 @@ impl Answer {
 pub struct Reader {
     answer: Arc<Answer>,
     log: watch::Receiver<Log>,
-    /// How many events have been sent to this reader.
+    /// How many events have been sent to this reader, or to its client before.
     position: usize,
+    is_new: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Reader {
-    /// A reader with the id of an event continues after it. A page that was reloaded has no
-    /// id, and begins at the start.
-    pub fn new(answer: Arc<Answer>, last: Option<usize>) -> Self {
+    pub fn new(
+        answer: Arc<Answer>,
+        position: usize,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
         answer.readers.send_modify(|count| *count += 1);
         let log = answer.log.subscribe();
-        let events = log.borrow().ends.len();
-        let position = last.filter(|last| *last <= events).unwrap_or(0);
-        Self { answer, log, position }
+        Self { answer, log, position, is_new: true, _place: place }
     }
 
-    pub fn is_at_end(&self) -> bool {
-        let log = self.log.borrow();
-        log.over.is_some() && self.position == log.ends.len()
-    }
-
-    /// Returns the bytes to send next: an event, or a comment when there is none for a
-    /// while; `None` after the last event.
+    /// Returns the bytes to send next: at first, when to come back; then an event, or a
+    /// comment when there is none for a while; `None` after the last event.
     pub async fn next(&mut self) -> Option<Bytes> {
+        if take(&mut self.is_new) {
+            return Some(format!("retry: {}\n", RETRY.as_millis()).into());
+        }
         loop {
             if let Some(event) = self.unread() {
                 self.position += 1;
                 return Some(event);
             }
-            if self.is_at_end() {
+            if self.answer.is_over_at(self.position) {
                 return None;
             }
             if timeout(HEARTBEAT, self.log.changed()).await.is_err() {
-                return Some(Bytes::from_static(b":\n\n"));
+                return Some(Bytes::from_static(b":\n"));
             }
         }
     }

@@ -10,15 +10,17 @@
 //!
 //!     OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_MODEL=llama3.2 cargo run --example llm
 //!
-//! Chapter 7 of the book explains it. Left out: conversations, tools, a model's
-//! reasoning, users, more servers than one.
+//! This file answers requests, `answer.rs` has the answers, and `upstream.rs` asks the model
+//! server, whose words `chunk.rs` and `heard.rs` read. `edge.rs` keeps strangers from holding
+//! the program up. Chapter 7 of the book explains it. Left out: conversations, tools, a
+//! model's reasoning, users, more servers than one.
 
 use std::time::Duration;
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc};
 
-use futures_util::stream::{self, StreamExt};
-use salvo::conn::tcp::TcpAcceptor;
-use salvo::http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use salvo::http::{HeaderName, HeaderValue, Method, header};
 use salvo::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -26,13 +28,18 @@ use tokio::{net::TcpListener, signal};
 use tokio_util::sync::CancellationToken;
 
 mod answer;
-#[allow(dead_code)] // the rest of it runs the stand-in by itself
+mod chunk;
+mod conversation;
+mod edge;
+mod heard;
+mod imitate;
 mod model;
 #[allow(dead_code)] // the parser of chapter 9, of which this program needs a part
 mod parser;
 mod upstream;
 
 use answer::{Answer, Answers, MAX_GENERATING, Reader};
+use edge::{Limits, read, refuse_foreign};
 pub use upstream::Upstream;
 
 // ANCHOR: bounds
@@ -40,6 +47,11 @@ pub use upstream::Upstream;
 const MAX_PROMPT: usize = 16 << 10;
 /// Bytes of a request: a prompt in which JSON writes each byte as `\u0000`.
 const MAX_REQUEST: usize = 8 * MAX_PROMPT;
+/// Readers of all answers: each has a connection.
+pub const MAX_READERS: usize = 2_000;
+/// Files that are open besides the connections of clients. An answer that is generated has
+/// one to the model server, and the stand-in has the other end, and some to spare.
+const FILES: usize = 64 + 3 * MAX_GENERATING;
 /// How long the streams may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
 // ANCHOR_END: bounds
@@ -47,22 +59,27 @@ const STOP: Duration = Duration::from_secs(3);
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
-    let upstream = match Upstream::from_env() {
-        Ok(upstream) => upstream,
-        Err(why) => {
-            eprintln!("{why}");
-            return ExitCode::FAILURE;
-        }
-    };
-    if let Err(error) = serve(&addr, upstream).await {
-        eprintln!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    if let Err(why) = run().await {
+        eprintln!("{why}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-async fn serve(addr: &str, upstream: Option<Upstream>) -> io::Result<()> {
+async fn run() -> Result<(), String> {
+    let limits = Limits::raise(MAX_READERS, FILES).map_err(|why| why.to_string())?;
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    let upstream = Upstream::from_env()?;
+    let listen =
+        |error| format!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
+    serve(&addr, upstream, &limits).await.map_err(listen)
+}
+
+async fn serve(
+    addr: &str,
+    upstream: Option<Upstream>,
+    limits: &Limits,
+) -> io::Result<()> {
     let listener = TcpListener::bind(addr).await?;
     let stop = CancellationToken::new();
     let upstream = match upstream {
@@ -75,9 +92,9 @@ async fn serve(addr: &str, upstream: Option<Upstream>) -> io::Result<()> {
     tracing::info!("asking {} at {}", upstream.model, upstream.host());
     let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
-    let server = Server::new(TcpAcceptor::try_from(listener)?);
+    let server = edge::server(listener, limits, stop.clone())?;
     let handle = server.handle();
-    let router = router(upstream, stop.clone());
+    let router = router(upstream, limits.streams, stop.clone());
     let stopping = async {
         stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
@@ -103,13 +120,19 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 // ANCHOR: router
-pub fn router(upstream: Upstream, stop: CancellationToken) -> Router {
-    let answers = Answers::new(upstream, stop);
+pub fn router(
+    upstream: Upstream,
+    readers: usize,
+    stop: CancellationToken,
+) -> Router {
+    let answers = Answers::new(upstream, readers, stop);
+    let listen = Listen(answers.clone());
     let one = Router::with_path("{id}")
-        .get(Listen(answers.clone()))
+        .head(listen.clone())
+        .get(listen)
         .delete(Stop(answers.clone()));
     let answers = Router::with_path("answers").post(Ask(answers)).push(one);
-    Router::new().get(page).push(answers)
+    Router::new().hoop(edge::close_if_refused).head(page).get(page).push(answers)
 }
 // ANCHOR_END: router
 
@@ -131,7 +154,7 @@ struct Question {
 #[handler]
 impl Ask {
     async fn handle(&self, req: &mut Request, res: &mut Response) -> Reply<()> {
-        let body = read(req).await?;
+        let body = read(req, MAX_REQUEST).await?;
         refuse_foreign(req)?;
         if req.content_type().is_none_or(|kind| kind.essence_str() != JSON) {
             let why = format!("the content type is not {JSON}");
@@ -168,37 +191,6 @@ impl Ask {
 
 const JSON: &str = "application/json";
 
-/// Reads to the end, even what is too much: a server that closes with bytes unread resets
-/// the connection, and the client may never see the reason.
-async fn read(req: &mut Request) -> Reply<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut body = req.take_body();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|_| bad("the body broke off"))?;
-        if let (Ok(data), 0..=MAX_REQUEST) = (frame.into_data(), bytes.len()) {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    if bytes.len() > MAX_REQUEST {
-        return Err(too_long(format!("a request has {MAX_REQUEST} bytes at most")));
-    }
-    Ok(bytes)
-}
-
-// ANCHOR: foreign
-/// Any web page can send requests to this server, and answers cost something. A browser
-/// says from which origin a request comes; other clients say nothing.
-fn refuse_foreign(req: &Request) -> Reply<()> {
-    let Some(origin) = req.headers().get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if origin.is_some_and(|(_, authority)| Some(authority) == host) {
-        return Ok(());
-    }
-    Err(StatusError::forbidden().brief("a page of another origin has sent this"))
-}
-// ANCHOR_END: foreign
-
 fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)
 }
@@ -208,32 +200,71 @@ fn too_long(why: impl Into<String>) -> StatusError {
 }
 
 // ANCHOR: listen
+#[derive(Clone)]
 struct Listen(Arc<Answers>);
 
 #[handler]
 impl Listen {
     async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
+        refuse_foreign(req)?;
+        refuse_unknown(req, &["after", "lastEventId"])?;
         let answer = find(&self.0, req)?;
-        let reader = Reader::new(answer, req.header("last-event-id"));
-        if reader.is_at_end() {
+        let position = answer.position_after(last_event_id(req));
+        if answer.is_over_at(position) {
             // Nothing will ever follow: this tells an EventSource not to come back.
             res.status_code(StatusCode::NO_CONTENT);
             return Ok(());
         }
+        if req.method() == Method::HEAD {
+            send(res, stream::empty()); // the head alone, and nobody reads
+            return Ok(());
+        }
+        let place = self.0.place_for_a_reader().ok_or_else(|| {
+            StatusError::service_unavailable().brief("there are too many readers")
+        })?;
+        let reader = Reader::new(answer, position, place);
         let events = stream::unfold(reader, async |mut reader| {
-            Some((Ok::<_, Infallible>(reader.next().await?), reader))
+            Some((reader.next().await?, reader))
         });
-        let unbuffered = HeaderName::from_static("x-accel-buffering");
-        res.headers_mut().extend([
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (unbuffered, HeaderValue::from_static("no")),
-        ]);
-        res.stream(events);
+        send(res, events);
         Ok(())
     }
 }
 // ANCHOR_END: listen
+
+// ANCHOR: last_event_id
+/// The ID of the last event that a client has: in the header, or in the URL from a client
+/// that cannot set it. An EventSource that connects again asks for the URL that it was made
+/// with, so its header is newer. Two libraries call it `lastEventId`.
+fn last_event_id(req: &Request) -> Option<&[u8]> {
+    let header = req.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    let query = |name| req.queries().get(name).map(|id: &String| id.as_bytes());
+    let ids = [header, query("after"), query("lastEventId")];
+    ids.into_iter().flatten().find(|id| !id.is_empty())
+}
+
+/// A parameter with another name is a mistake of the client: it would wait for events that
+/// never come.
+fn refuse_unknown(req: &Request, known: &[&str]) -> Reply<()> {
+    match req.queries().keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(bad(format!("there is no parameter `{name}` here"))),
+        None => Ok(()),
+    }
+}
+// ANCHOR_END: last_event_id
+
+// ANCHOR: send
+/// Sends a stream that no cache keeps, and no proxy holds back.
+fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    res.headers_mut().extend([
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (unbuffered, HeaderValue::from_static("no")),
+    ]);
+    res.stream(events.map(Ok::<_, Infallible>));
+}
+// ANCHOR_END: send
 
 // ANCHOR: stop
 struct Stop(Arc<Answers>);

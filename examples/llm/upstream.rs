@@ -4,15 +4,17 @@
 use std::time::Duration;
 use std::{env, error::Error, io};
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Client, ClientBuilder, Response, Url, redirect};
-use salvo::conn::tcp::TcpAcceptor;
-use salvo::http::{HeaderValue, header};
-use salvo::prelude::*;
-use serde::{Deserialize, Serialize};
+use salvo::http::{HeaderMap, HeaderName, HeaderValue, header, uri::Uri};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::answer::MAX_GENERATING;
+use super::chunk::quote;
+use super::edge::{self, Limits};
+use super::heard::{Beside, Heard};
 use super::model;
 use super::parser::{Parser, TooLarge};
 
@@ -22,6 +24,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long the model server may be silent. The whole answer has no limit: a long one is no
 /// fault.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long the body of an error may take: the status is said in any case.
+const ERROR: Duration = Duration::from_secs(5);
+/// How long the body of a success may take that is no stream: it may be an answer that costs.
+const GLANCE: Duration = Duration::from_millis(500);
 /// Bytes of one event from the model server. A token takes a few hundred.
 const MAX_EVENT: usize = 256 << 10;
 /// Characters of a reason that are shown.
@@ -37,6 +43,8 @@ pub struct Upstream {
     /// The API key, which is never shown to anybody.
     key: Option<String>,
     pub model: String,
+    /// The proxy that the environment puts in between, and the variable that names it.
+    proxy: Option<String>,
 }
 // ANCHOR_END: upstream
 
@@ -50,15 +58,19 @@ impl Upstream {
         let Some(base) = get("OPENAI_BASE_URL") else { return Ok(None) };
         let model =
             get("OPENAI_MODEL").ok_or("OPENAI_MODEL is not set: which model?")?;
-        Self::new(Client::builder(), &base, get("OPENAI_API_KEY"), model).map(Some)
+        let key = get("OPENAI_API_KEY");
+        let mut upstream = Self::new(Client::builder(), &base, key, model)?;
+        upstream.proxy = proxy(&upstream.url);
+        Ok(Some(upstream))
     }
 
     /// Starts the stand-in on a free port.
     pub async fn stand_in(stop: CancellationToken) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}/v1", listener.local_addr()?);
-        let server = Server::new(TcpAcceptor::try_from(listener)?);
-        tokio::spawn(server.serve(model::router(stop)));
+        let limits = Limits::raise(MAX_GENERATING, 0)?;
+        let server = edge::server(listener, &limits, stop.clone())?;
+        tokio::spawn(server.serve(model::service(limits.streams, stop)));
         // The stand-in is on this machine: requests to it must not go to a proxy.
         let client = Client::builder().no_proxy();
         Self::new(client, &base, None, model::NAME.into()).map_err(io::Error::other)
@@ -85,15 +97,24 @@ impl Upstream {
             .connect_timeout(CONNECT)
             .read_timeout(IDLE)
             .redirect(redirect::Policy::none()) // the key is for nobody else
+            // The server may be closing an old connection just now, and a question must not
+            // be asked twice.
+            .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| format!("cannot make requests: {error}"))?;
-        Ok(Self { client, url, key, model })
+        Ok(Self { client, url, key, model, proxy: None })
     }
     // ANCHOR_END: client
 
     pub fn host(&self) -> String {
         let port = self.url.port_or_known_default().unwrap_or_default();
         format!("{}:{port}", self.url.host_str().unwrap_or_default())
+    }
+
+    /// Where requests go on their way, for a reason that must blame the right one.
+    fn via(&self) -> String {
+        let via = |proxy| format!(" (through the proxy at {proxy})");
+        self.proxy.as_ref().map(via).unwrap_or_default()
     }
 
     /// Asks the model, and hands each token on. Returns how the answer ended and what it
@@ -103,7 +124,14 @@ impl Upstream {
         prompt: &str,
         on_token: impl Fn(&str) -> Result<(), String>,
     ) -> Result<Value, String> {
-        self.read(prompt, on_token).await.map_err(|reason| self.redact(&reason))
+        match self.read(prompt, on_token).await {
+            Ok(mut done) => {
+                let reason = done["finish_reason"].as_str().unwrap_or_default();
+                done["finish_reason"] = self.redact(reason).into();
+                Ok(done)
+            }
+            Err(reason) => Err(self.redact(&reason)),
+        }
     }
 
     // ANCHOR: read
@@ -114,34 +142,29 @@ impl Upstream {
     ) -> Result<Value, String> {
         let mut response = self.open(prompt).await?;
         let mut parser = Parser::new(MAX_EVENT, String::new());
-        let mut reason = None::<String>;
-        let mut usage = None;
-        let mut is_silent = true;
-        while let Some(bytes) =
-            response.chunk().await.map_err(|error| self.explain(error))?
-        {
-            let mut events = parser.feed(&bytes);
-            while let Some(event) = events.next().map_err(too_large)? {
-                is_silent = false;
-                if event.data == "[DONE]" {
-                    // Without a reason, something else has ended the answer.
-                    let reason = self.redact(&reason.ok_or(BROKEN)?);
-                    return Ok(json!({ "finish_reason": reason, "usage": usage }));
-                }
-                let chunk = Chunk::parse(&event.data)?;
-                usage = chunk.usage.or(usage);
-                let choices = chunk.choices.into_iter().flatten();
-                for choice in choices.filter(|one| one.index.unwrap_or(0) == 0) {
-                    reason = choice.finish_reason.or(reason);
-                    let text =
-                        choice.delta.and_then(Delta::text).unwrap_or_default();
-                    if !text.is_empty() {
-                        on_token(&text)?;
+        let mut heard = Heard::default();
+        let mut beside = Beside::default();
+        let seen = loop {
+            let bytes = match response.chunk().await {
+                Ok(Some(bytes)) => bytes,
+                end => break end.err().map(|error| self.explain(error)),
+            };
+            for line in bytes.split_inclusive(|byte| b"\r\n".contains(byte)) {
+                let mut events = parser.feed(line);
+                while let Some(event) = events.next().map_err(too_large)? {
+                    if heard.event(&event, &on_token)? {
+                        return heard.done(&beside.text);
                     }
                 }
+                beside.take(line)?;
             }
-        }
-        Err(if is_silent { NOTHING } else { BROKEN }.into())
+        };
+        beside.end_line()?;
+        // An event without its empty line is none, but it may hold the reason.
+        let mut events = parser.feed(b"\n\n");
+        let last = events.next().map_err(too_large)?;
+        let last = last.map(|event| event.data).unwrap_or_default();
+        Err(heard.broken(&beside.text, &last, seen))
     }
     // ANCHOR_END: read
 
@@ -157,59 +180,81 @@ impl Upstream {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
+        // Without this word, some proxies compress, and hold tokens back while they do.
+        let request = request.header(header::ACCEPT_ENCODING, "identity");
         let response = request.send().await.map_err(|error| self.explain(error))?;
-        let kind = response.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.to_ascii_lowercase();
-        if response.status().is_success() && kind.starts_with("text/event-stream") {
+        let kind = essence(response.headers());
+        let coding = coding(response.headers());
+        if response.status().is_success() && kind == EVENT_STREAM && coding.is_none()
+        {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let said = match kind.starts_with("text/html") {
-            true => "a page of HTML. Is OPENAI_BASE_URL right?".into(),
-            false => self.message(response).await?,
+        let said = match coding {
+            Some(coding) => {
+                format!("it has content-encoding: {coding}, which nobody asked for")
+            }
+            None => self.said(response, &kind).await,
         };
-        Err(format!("the model server answered {status} without a stream: {said}"))
+        let via = self.via();
+        Err(format!(
+            "the model server{via} answered {status} without a stream: {said}"
+        ))
     }
     // ANCHOR_END: open
 
     // ANCHOR: explain
     /// Explains, in words for a person, an error on the way to the model server.
     fn explain(&self, error: reqwest::Error) -> String {
-        let host = self.host();
+        let server = format!("the model server at {}{}", self.host(), self.via());
         if error.is_timeout() && error.is_connect() {
-            return format!(
-                "the model server at {host} accepted no connection for {CONNECT:?}"
-            );
+            return format!("{server} accepted no connection for {CONNECT:?}");
         }
         if error.is_timeout() {
-            return format!("the model server said nothing for {IDLE:?}");
+            return format!(
+                "the model server{} said nothing for {IDLE:?}",
+                self.via()
+            );
         }
         let what = if error.is_connect() {
-            format!("cannot reach the model server at {host}")
+            format!("cannot reach {server}")
         } else {
-            "the connection to the model server broke off".into()
+            format!("the connection to the model server{} broke off", self.via())
         };
-        let mut cause: &dyn Error = &error.without_url();
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        format!("{what}: {cause}")
+        format!("{what}: {}", cause(error))
     }
+    // ANCHOR_END: explain
 
-    /// Reads the message in a response that is no stream.
-    async fn message(&self, mut response: Response) -> Result<String, String> {
+    /// Quotes a response that is no stream.
+    async fn said(&self, mut response: Response, kind: &str) -> String {
+        if let Some(to) = response.headers().get(header::LOCATION) {
+            let to = String::from_utf8_lossy(to.as_bytes());
+            return format!("it leads to {to}. Is OPENAI_BASE_URL right?");
+        }
+        let is_success = response.status().is_success();
         let mut body = Vec::new();
-        while body.len() < MAX_EVENT {
-            match response.chunk().await.map_err(|error| self.explain(error))? {
-                Some(bytes) => body.extend_from_slice(&bytes),
-                None => break,
+        let reading = async {
+            while body.len() < MAX_EVENT {
+                match response.chunk().await {
+                    Ok(Some(bytes)) => body.extend_from_slice(&bytes),
+                    Ok(None) => return None,
+                    Err(error) => {
+                        return Some(format!("it broke off: {}", cause(error)));
+                    }
+                }
             }
-        }
-        let text = || Value::String(String::from_utf8_lossy(&body).trim().into());
-        Ok(said(&serde_json::from_slice(&body).unwrap_or_else(|_| text())))
+            None
+        };
+        let patience = if is_success { GLANCE } else { ERROR };
+        let late = |_| Some(format!("the rest did not come within {patience:?}"));
+        let broken = timeout(patience, reading).await.unwrap_or_else(late);
+        let said = quote(&String::from_utf8_lossy(&body));
+        let kind = is_success.then(|| format!("its type is `{kind}`"));
+        let parts = [Some(said).filter(|said| !said.is_empty()), kind, broken];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
+    // ANCHOR: redact
     /// Shortens a text to what may be shown, and takes the key out of it.
     fn redact(&self, text: &str) -> String {
         let text = match &self.key {
@@ -218,69 +263,69 @@ impl Upstream {
         };
         text.chars().take(MAX_REASON).collect()
     }
-    // ANCHOR_END: explain
+    // ANCHOR_END: redact
 }
-
-/// Finds the words of an error in the places where model servers put them.
-fn said(error: &Value) -> String {
-    let places = ["/error/message", "/error", "/message", "/detail", ""];
-    let text = places.iter().find_map(|place| error.pointer(place)?.as_str());
-    text.map_or_else(|| error.to_string(), str::to_string)
-}
-
-const NOTHING: &str = "the model server ended its answer before the first token; some do \
-    that when the prompt is too long";
-const BROKEN: &str =
-    "the answer broke off: the model server did not say that it is over";
 
 fn too_large(_: TooLarge) -> String {
     format!("an event has more than {MAX_EVENT} bytes")
 }
 
-// ANCHOR: chunk
-/// The parts of an event that are read. Each of them may be missing or null.
-#[derive(Deserialize)]
-struct Chunk {
-    choices: Option<Vec<Choice>>,
-    usage: Option<Usage>,
-    error: Option<Value>,
-    message: Option<Value>,
+fn cause(error: reqwest::Error) -> String {
+    let mut cause: &dyn Error = &error.without_url();
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
-#[derive(Deserialize, Serialize)]
-struct Usage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    total_tokens: Option<u64>,
+/// The proxy to which the client will send requests for this address, without its password.
+fn proxy(url: &Url) -> Option<String> {
+    let uri = url.as_str().parse::<Uri>().ok()?;
+    let proxy = Matcher::from_system().intercept(&uri)?;
+    let port = proxy.uri().port().map(|port| format!(":{port}")).unwrap_or_default();
+    let place = format!("{}{port}", proxy.uri().host()?);
+    let scheme = url.scheme();
+    let names = [format!("{scheme}_proxy"), "all_proxy".into()];
+    let names = names.iter().flat_map(|name| [name.to_uppercase(), name.clone()]);
+    let is_set =
+        |name: &String| env::var(name).is_ok_and(|value| value.contains(&place));
+    let by = names.into_iter().find(is_set);
+    Some(by.map_or(place.clone(), |name| format!("{place}, which {name} names")))
 }
 
-#[derive(Deserialize)]
-struct Choice {
-    index: Option<u64>,
-    delta: Option<Delta>,
-    finish_reason: Option<String>,
-}
+const EVENT_STREAM: &str = "text/event-stream";
 
-#[derive(Deserialize)]
-struct Delta {
-    content: Option<String>,
-    refusal: Option<String>,
-}
-
-impl Chunk {
-    fn parse(data: &str) -> Result<Self, String> {
-        let chunk: Self = serde_json::from_str(data)
-            .map_err(|error| format!("the model server sent no chunk: {error}"))?;
-        match chunk.error.as_ref().or(chunk.message.as_ref()) {
-            Some(error) => Err(format!("the model server gave up: {}", said(error))),
-            None => Ok(chunk),
+/// The content type, without its parameters. Of several, the last one that is valid counts,
+/// as it does for browsers (Fetch, "extract a MIME type").
+fn essence(headers: &HeaderMap) -> String {
+    let values = headers.get_all(header::CONTENT_TYPE).iter();
+    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut essence = String::new();
+    for value in values {
+        let mut is_quoted = false;
+        for kind in value.split(|c| {
+            is_quoted ^= c == '"';
+            c == ',' && !is_quoted
+        }) {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            // A name of a header is a token, as both halves of a type have to be.
+            let is_token = |half: &str| HeaderName::try_from(half).is_ok();
+            let halves = kind.split_once('/').filter(|_| kind != "*/*");
+            if halves.is_some_and(|(a, b)| is_token(a) && is_token(b)) {
+                essence = kind.to_ascii_lowercase();
+            }
         }
     }
+    essence
 }
 
-impl Delta {
-    fn text(self) -> Option<String> {
-        self.content.or(self.refusal)
-    }
+/// How the body is encoded, if it is.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let codings = values.collect::<Vec<_>>().join(", ");
+    let mut each = codings.split(',').map(str::trim);
+    let is_plain =
+        |one: &str| one.is_empty() || one.eq_ignore_ascii_case("identity");
+    (!each.all(is_plain)).then_some(codings)
 }
-// ANCHOR_END: chunk

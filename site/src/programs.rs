@@ -35,7 +35,7 @@ macro_rules! programs {
 programs! {
     chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new(chat::MAX_USERS));
     faults: "../../examples/faults/main.rs" => faults::router(faults::MAX_OPEN);
-    feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::http::refuse_foreign)?;
+    feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::edge::refuse_foreign)?;
     llm: "../../examples/llm/main.rs" => answers().await?;
     tick: "../../examples/tick/main.rs" => tick::router();
     wire: "../../examples/wire/main.rs" => wire::router(wire::MAX_OPEN);
@@ -45,7 +45,7 @@ programs! {
 async fn answers() -> io::Result<Router> {
     let stop = CancellationToken::new();
     let model = llm::Upstream::stand_in(stop.clone()).await?;
-    Ok(llm::router(model, stop))
+    Ok(llm::router(model, llm::MAX_READERS, stop))
 }
 
 /// Runs `feed` in this process, until the process of the book ends.

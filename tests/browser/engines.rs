@@ -1,5 +1,5 @@
-//! What Chromium and Firefox do alike, and what each does in its own way. These stories have
-//! a server of their own, and run in both.
+//! Chromium and Firefox, each in the same stories: the end is the same in both, or the test
+//! says what it is in each.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

@@ -95,6 +95,67 @@ async fn the_panel_closes_out_of_sight_and_comes_back() {
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
+async fn the_panel_that_was_stopped_stays_so_until_it_is_started() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    browser.eval(TOGGLE).await;
+    browser.eval("scrollTo(0, document.body.scrollHeight)").await;
+    browser.until("document.querySelector('live-stream').getBoundingClientRect().bottom < 0")
+        .await;
+    browser.eval("scrollTo(0, 0)").await;
+    browser.never(&format!("{STATE} != 'stopped'"), WATCH).await;
+    browser.eval(TOGGLE).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_closes_while_its_tab_is_hidden() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    let watch = "(window.states = [], new MutationObserver(() => states.push(\
+        document.querySelector('live-stream').dataset.state)).observe(\
+        document.querySelector('live-stream'), { attributeFilter: ['data-state'] }), 0)";
+    browser.eval(watch).await;
+    let first = browser.tab().await;
+    browser.new_tab().await;
+    browser.to_tab(first).await;
+    browser.until(&format!("states.includes('paused') && {STATE} == 'live'")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_panel_keeps_200_events_and_reads_nothing_but_a_stream() {
+    let book = Program::serve_book().await;
+    let put = book.request("PUT", "/live/wire/wire/many");
+    let many = "data: a\n\n".repeat(300);
+    assert_eq!(book.send(put.body(many)).await.status(), 201);
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/tick.html", book.url)).await;
+    browser.until(&format!("{STATE} == 'live'")).await;
+    // The page of a program is no stream: the panel shows its recording, which is empty.
+    for (src, state, events) in
+        [("wire/wire/many?chunk=9", "ended", 200), ("tick/", "recordedEnd", 0)]
+    {
+        let add = format!(
+            "(window.one = document.createElement('live-stream'), one.setAttribute('src', '{src}'), \
+             document.querySelector('h1').after(one), one.scrollIntoView(), 0)"
+        );
+        browser.eval(&add).await;
+        browser.until(&format!("one.dataset.state == '{state}'")).await;
+        let kept = browser.eval("one.querySelectorAll('li').length").await;
+        assert_eq!(kept, events, "{src}");
+        let chunks = browser.eval("one.querySelectorAll('pre > span').length").await;
+        assert!(chunks.as_u64() <= Some(200), "{src}: {chunks}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
 async fn the_panel_replays_when_the_server_has_gone() {
     let mut book = Program::serve_book().await;
     let browser = Browser::start().await;

@@ -10,6 +10,8 @@ use salvo::sse::{self, SseEvent};
 use tests::{Browser, Program, serve};
 use tokio_stream::{StreamExt, once, pending};
 
+use crate::user::{HISTORY, User};
+
 // The state of the page, as JavaScript.
 const CONNECTED: &str =
     "document.querySelector('#state').textContent == 'connected'";
@@ -128,6 +130,28 @@ async fn the_chat_page_finds_a_restarted_server_and_says_what_it_knows() {
     browser.until(CONNECTED).await;
     let lines = "document.querySelector('#log').textContent";
     browser.until(&format!("{lines}.includes('something may be missing')")).await;
+}
+
+/// An ID without data does not count in Firefox.
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn ones_own_words_are_not_missed_after_a_reconnect() {
+    for browser in Browser::both().await {
+        let chat = Program::start("chat").await;
+        browser.open(&format!("{}/", chat.url)).await;
+        browser.until(CONNECTED).await;
+        let me = browser.eval("me").await.as_str().unwrap().to_string();
+        let mut poster = chat.poster(&format!("/chat/{me}")).await;
+        poster.post("monologue", HISTORY + 176).await;
+        let newest = HISTORY + 177; // the first event is that the user joined
+        browser.until(&format!("last.endsWith('-{newest}')")).await;
+        // Another stream of this user ends the one of the page, which comes back.
+        drop(chat.events(&format!("/chat?as={me}")).await);
+        User::join(&chat).await.say("bye").await;
+        browser.until(&format!("{LAST} == 'User#2bye'")).await;
+        let lines = "document.querySelector('#log').textContent";
+        assert_eq!(browser.eval(lines).await, "User#2 joinedUser#2bye");
+    }
 }
 
 /// A server that ends its first stream, answers the reconnect with 502, and then sends what

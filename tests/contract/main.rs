@@ -141,14 +141,14 @@ programs! {
     llm {
         address: kept()
         head: kept(Answer)
-        method_head: exempt("HEAD")
-        silence: kept(Answer, ":\n\n")
+        method_head: kept(&["/"], Answer)
+        silence: kept(Answer, "retry: 1000\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
             ("GET", "/answers/x", 404, None, "no such answer"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/answers", 405, Some("POST"), "not supported"),
-            ("PUT", "/answers/1", 405, Some("DELETE, GET"), "not supported"),
+            ("PUT", "/answers/1", 405, Some("DELETE, GET, HEAD"), "not supported"),
         ])
         page: kept(&["new EventSource(`answers/"])
         stop: kept(Answer, Generates, "event: token\n", streams::says_that_it_stops)
@@ -156,15 +156,15 @@ programs! {
     model {
         address: kept()
         head: kept(Completion)
-        method_head: exempt("HEAD")
+        method_head: kept(&["/"], Get("/v1/models"))
         silence: exempt("it is never silent: tokens come at a human pace")
         refusals: kept(&[
-            ("GET", "/nope", 404, None, "not be found"),
-            ("POST", "/v1/completions", 404, None, "not be found"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("POST", "/v1/models", 405, Some("GET"), "not supported"),
-            ("GET", "/v1/chat/completions", 405, Some("POST"), "not supported"),
-            ("DELETE", "/v1/chat/completions", 405, Some("POST"), "not supported"),
+            ("GET", "/nope", 404, None, "there is no such path"),
+            ("POST", "/v1/completions", 404, None, "there is no such path"),
+            ("POST", "/", 405, Some("GET, HEAD"), "another method"),
+            ("POST", "/v1/models", 405, Some("GET, HEAD"), "another method"),
+            ("GET", "/v1/chat/completions", 405, Some("POST"), "another method"),
+            ("DELETE", "/v1/chat/completions", 405, Some("POST"), "another method"),
         ])
         page: kept(&["A stand-in for a language model.", "knows nothing"])
         stop: kept(Completion, Waits, "data: {", streams::whole_chunks)
@@ -172,18 +172,19 @@ programs! {
     feed {
         address: kept()
         head: kept(Get("/events"))
-        method_head: exempt("HEAD")
-        silence: kept(Get("/events"), "")
+        method_head: kept(&["/"], Get("/events"))
+        silence: kept(Get("/events"), "event: begin\ndata:\nid: 0-0\nretry: 1000\n\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
-            ("POST", "/", 405, Some("GET"), "not supported"),
-            ("PUT", "/events", 405, Some("GET, POST"), "not supported"),
-            ("POST", "/events/1-0", 405, Some("GET"), "not supported"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("PUT", "/events", 405, Some("GET, HEAD, POST"), "not supported"),
+            ("POST", "/events/1-0", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/readers/1", 405, Some("DELETE"), "not supported"),
             ("GET", "/events/1-0", 404, None, ""),
             ("GET", "/events/x", 404, None, ""),
             ("GET", "/events?from=x", 400, None, ""),
             ("GET", "/events?reader=x", 400, None, ""),
+            ("GET", "/events?x=1-0", 400, None, "no parameter `x`"),
             ("DELETE", "/readers/x", 404, None, ""),
         ])
         page: kept(&["new EventSource(`events?reader="])

@@ -101,7 +101,10 @@ pub async fn other_paths_and_methods_get_a_reason(name: &str, refusals: &[Refusa
             assert!(text.contains(sign) && text.contains(reason), "{shown}: {text}");
             if accept == "application/json" {
                 let body: Value = serde_json::from_str(&text).unwrap();
-                let brief = body["error"]["brief"].as_str().unwrap();
+                // `model` says it as OpenAI does.
+                let error = &body["error"];
+                let brief = error.get("brief").or(error.get("message"));
+                let brief = brief.and_then(Value::as_str).expect("a reason");
                 assert!(
                     brief.contains(reason) && !brief.is_empty(),
                     "{shown}: {text}"

@@ -163,7 +163,8 @@ async fn eventsource_does_after_each_fault_what_the_table_says() {
     assert_text_but_numbers("faults/recorded/browsers.md", &browsers);
 }
 
-/// What both browsers do, or what each of them does. Each has its own reconnection time.
+/// The life of an EventSource in both browsers, or in each of them. Each has its own
+/// reconnection time.
 fn in_one_cell((chromium, firefox): (&String, &String)) -> String {
     if chromium == firefox {
         return chromium.clone();

@@ -3,13 +3,17 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use nix::errno::Errno;
 use tempfile::{TempDir, tempdir};
-use tests::until;
+use tests::{allow_open_files, pause, until, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::client::{Feed, assert_strictly_growing, before, id, parts};
+use crate::client::{Feed, Reader, assert_strictly_growing, before, id, parts};
 
 /// A disk and a clock that a test can spoil, for the programs that it starts with them.
 struct Faults(TempDir);
@@ -29,19 +33,28 @@ impl Faults {
     }
 
     async fn start(&self, folder: &Path) -> Feed {
-        let [library, sync, clock] =
-            ["faults.so", "sync", "clock"].map(|name| self.path(name));
-        let variables = [
-            ("LD_PRELOAD", &*library),
-            ("FAIL_SYNC", &sync),
-            ("CLOCK_AHEAD", &clock),
+        const FILES: [(&str, &str); 6] = [
+            ("LD_PRELOAD", "faults.so"),
+            ("FAIL_SYNC", "sync"),
+            ("SLOW_SYNC", "slow"),
+            ("FOLDER_SYNCS", "folders"),
+            ("CLOCK_AHEAD", "clock"),
+            ("STOP_WRITER", "writer"),
         ];
+        let files = FILES.map(|(variable, name)| (variable, self.path(name)));
+        let variables =
+            files.each_ref().map(|(variable, path)| (*variable, &**path));
         Feed::start_with(folder, &variables).await
     }
 
     /// Lets the next sync fail with this error.
     fn fail_sync(&self, error: Errno) {
         self.write("sync", error as i64);
+    }
+
+    /// Lets each sync take so many milliseconds.
+    fn slow_down(&self, milliseconds: i64) {
+        self.write("slow", milliseconds);
     }
 
     /// Sets the clock so many seconds ahead, or behind.
@@ -178,4 +191,142 @@ async fn a_clock_that_jumps_a_week_ahead_and_back_makes_events_old_and_ids_still
     assert!(kept.iter().map(|event| &event.id).eq(&ids[3..]), "{kept:?}");
     let mut late = feed.back(&ids[0]).await;
     assert_eq!(late.resync("expired").await, before(&ids[3]));
+}
+
+/// The heartbeat, which makes a reader look again, comes too late to hide it.
+#[tokio::test]
+async fn readers_get_at_once_what_a_failed_sync_has_stored() {
+    let folder = tempdir().unwrap();
+    let faults = Faults::new();
+    let feed = faults.start(folder.path()).await;
+    let mut reader = feed.listen("/events").await;
+    reader.begin().await;
+    for number in 1..=3 {
+        faults.fail_sync(Errno::EIO);
+        let note = number.to_string();
+        assert_eq!(feed.post_note(&note, None).await.status(), 503);
+        assert_eq!(reader.note().await, note);
+    }
+    assert!(!reader.text.contains("\n:\n"), "{}", reader.text);
+}
+
+/// While the file is opened again, all readers have to wait. They do not get a thread each.
+#[tokio::test]
+async fn whoever_looks_at_events_waits_for_one_of_few_threads() {
+    const MAX_READS: usize = 16; // as in `examples/feed/store.rs`
+    let folder = tempdir().unwrap();
+    let faults = Faults::new();
+    let feed = faults.start(folder.path()).await;
+    let id = feed.note("one").await;
+    assert!(feed.look(&id).await.is_some());
+    let at_rest = feed.threads();
+    // The first sync fails, and the next one, of the file that is opened again, takes long.
+    faults.slow_down(600_000);
+    faults.fail_sync(Errno::EIO);
+    let posting = async {
+        assert_eq!(feed.post_note("two", None).await.status(), 503);
+    };
+    let moment = Duration::from_millis(200);
+    let looking = async {
+        let waits = async || timeout(moment, feed.look(&id)).await.is_err();
+        until("who looks has to wait", waits).await;
+        let leave = (0..80).map(|_| timeout(moment, feed.get("/events/1-0")));
+        join_all(leave).await; // without their answers
+        let stay = (0..60).map(async |number| match number % 3 {
+            0 => drop(feed.look(&id).await),
+            1 => drop(Reader::start(&feed).await),
+            _ => drop(Reader::after(&feed, "malformed").await),
+        });
+        let counting = async {
+            let mut most = 0;
+            for _ in 0..10 {
+                pause(moment).await;
+                most = most.max(feed.threads());
+            }
+            faults.slow_down(0);
+            most
+        };
+        tokio::join!(join_all(stay), counting).1
+    };
+    let ((), most) = tokio::join!(posting, looking);
+    assert!(most > at_rest, "they wait");
+    assert!(most <= at_rest + MAX_READS, "{most} threads, {at_rest} at rest");
+}
+
+/// Without its writer, the program would answer 503 for ever. So a service manager gets to
+/// know of it.
+#[tokio::test]
+async fn when_the_thread_that_writes_fails_the_program_ends() {
+    let folder = tempdir().unwrap();
+    let faults = Faults::new();
+    let mut feed = faults.start(folder.path()).await;
+    let id = feed.note("one").await;
+    faults.write("writer", 1);
+    assert_eq!(feed.exit_code().await, Some(1));
+    assert!(feed.stderr().contains("the thread that writes has failed"));
+    faults.write("writer", 0);
+    let feed = faults.start(folder.path()).await;
+    assert!(feed.look(&id).await.is_some());
+    feed.note("two").await;
+}
+
+/// A file is in its folder for sure when the folder was synced.
+#[tokio::test]
+async fn a_new_log_is_synced_with_its_folder_and_an_old_one_is_there_already() {
+    let folder = tempdir().unwrap();
+    let faults = Faults::new();
+    let syncs = || fs::read(faults.path("folders")).unwrap_or_default().len();
+    let mut feed = faults.start(folder.path()).await;
+    assert_eq!(syncs(), 1);
+    feed.stop();
+    faults.start(folder.path()).await;
+    assert_eq!(syncs(), 1);
+    faults.start(&folder.path().join("new/folder")).await;
+    assert_eq!(syncs(), 4, "the new folders are in theirs");
+}
+
+#[tokio::test]
+#[ignore = "needs 17,000 open files"]
+async fn more_posts_than_may_wait_for_a_slow_disk_are_refused_with_the_reason() {
+    /// As in `examples/feed/disk.rs`: that many wait, and that many are being stored.
+    const MAX_WAITING: usize = 4_096;
+    const GROUP: usize = 1_024;
+    allow_open_files(2 * (MAX_WAITING + GROUP) as u64);
+    let folder = tempdir().unwrap();
+    let faults = Faults::new();
+    let feed = faults.start(folder.path()).await;
+    faults.slow_down(600_000);
+    let body = r#"{"type":"note","data":"x"}"#;
+    let post = format!(
+        "POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut posting = Vec::new();
+    for _ in 0..MAX_WAITING + GROUP + 200 {
+        let mut socket = feed.socket().await;
+        socket.write_all(post.as_bytes()).await.unwrap();
+        posting.push(socket);
+    }
+    // Some are refused, while all the others wait.
+    let mut refused = 0;
+    let status = async |socket: &mut TcpStream| {
+        let mut head = [0; 12];
+        within("an answer", socket.read_exact(&mut head)).await.unwrap();
+        String::from_utf8(head.to_vec()).unwrap()
+    };
+    let mut answer = String::new();
+    let mut last = posting.pop().unwrap();
+    within("a refusal", last.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("the disk is too slow"), "{answer}");
+    faults.slow_down(0);
+    for mut socket in posting {
+        match &*status(&mut socket).await {
+            "HTTP/1.1 503" => refused += 1,
+            other => assert_eq!(other, "HTTP/1.1 201"),
+        }
+    }
+    assert!((199..200 + GROUP).contains(&refused), "{refused}");
+    feed.note("it goes on").await;
 }

@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use reqwest::header::HeaderValue;
+use serde_json::json;
 use tempfile::tempdir;
 
 use crate::client::{Feed, assert_strictly_growing, id};
@@ -55,6 +56,50 @@ async fn a_post_that_is_repeated_is_stored_once() {
         ids.push(reader.next().await.id);
     }
     assert_eq!(ids, [first, second, third, odd, end]);
+}
+
+/// By the draft, a key is a string in quotes (RFC 9651, 3.3.3). Most clients leave them out.
+#[tokio::test]
+async fn a_key_is_the_same_with_and_without_its_quotes() {
+    let folder = tempdir().unwrap();
+    let feed = Feed::start(folder.path()).await;
+    let longest = format!("\"{}\"", "k".repeat(128));
+    for (key, same) in [
+        ("order-17", r#""order-17""#),
+        (r#""a""#, "a"),
+        (r#""order 17""#, r#""order 17""#),
+        (r#"a\"b"#, r#""a\\\"b""#),
+        (&longest, &longest[1..129]),
+        ("a,b;c=1", r#""a,b;c=1""#),
+    ] {
+        let first = id(feed.post_note(key, Some(key)).await).await;
+        assert_eq!(id(feed.post_note(key, Some(same)).await).await, first, "{key}");
+        assert_eq!(feed.post_note("else", Some(same)).await.status(), 422, "{key}");
+    }
+    for key in [
+        r#"""#,
+        r#""""#,
+        r#""open"#,
+        r#""a\""#,
+        r#""a\b""#,
+        r#""a"b""#,
+        r#""a", "b""#,
+        r#""a";b"#,
+        "order 17",
+        &format!("\"{}\"", "k".repeat(129)),
+    ] {
+        let answer = feed.post_note("hi", Some(key)).await;
+        assert_eq!(answer.status(), 400, "{key}");
+        let why = answer.text().await.unwrap();
+        assert!(
+            why.contains("Idempotency-Key") && why.contains("in quotes"),
+            "{why}"
+        );
+    }
+    let twice =
+        feed.request("POST", "/events").json(&json!({ "type": "note", "data": "" }));
+    let twice = twice.header("idempotency-key", "a").header("idempotency-key", "a");
+    assert_eq!(feed.send(twice).await.status(), 400, "two lines are no key");
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ mod client;
 // The same as bytes.
 mod wire;
 
+// What strangers cannot do.
+#[cfg(unix)]
+mod edge;
 // A failing sync, a clock that jumps.
 #[cfg(target_os = "linux")]
 mod faults;

@@ -26,6 +26,60 @@ async fn a_reader_cut_off_before_the_first_event_misses_nothing() {
     }
 }
 
+/// An ID alone, without data, counts in Chromium, and not in Firefox, Safari and many libraries.
+#[tokio::test]
+async fn the_first_event_gives_a_place_to_a_client_that_wants_data_with_an_id() {
+    let folder = tempdir().unwrap();
+    let feed = Feed::start(folder.path()).await;
+    let first = feed.note("one").await;
+    let newest = feed.note("two").await;
+    for (last, path, place) in [
+        ("", "/events", &*newest),
+        ("", "/events?from=start", &before(&first)),
+        // Whoever comes back is where it was, whatever the feed knows of its event.
+        (&first, "/events", &first),
+        ("", &format!("/events?after={first}"), &first),
+        ("5-5", "/events", "5-5"),
+        ("9999999999999-0", "/events", "9999999999999-0"),
+    ] {
+        let mut reader = feed.listen_after(last, path).await;
+        assert_eq!(reader.begin().await, place, "{last} {path}");
+        let block = format!("event: begin\ndata:\nid: {place}\nretry: 1000\n\n");
+        assert!(reader.text.starts_with(&block), "{}", reader.text);
+    }
+    // If this one had a place before it is told, it might never be.
+    let mut lost = feed.back("banana").await;
+    lost.resync("malformed").await;
+    assert!(lost.text.starts_with("event: resync\n"), "{}", lost.text);
+    let (block, _) = lost.text.split_once("\n\n").unwrap();
+    assert!(block.contains("\nretry:"), "{block}");
+}
+
+#[tokio::test]
+async fn a_parameter_that_the_stream_does_not_know_is_named_and_refused() {
+    let folder = tempdir().unwrap();
+    let feed = Feed::start(folder.path()).await;
+    let id = feed.note("one").await;
+    for name in ["last-event-id", "lastEventID", "Last-Event-ID", "From", "id", ""] {
+        for known in ["", "from=start&", &format!("after={id}&")] {
+            let answer = feed.get(&format!("/events?{known}{name}={id}")).await;
+            assert_eq!(answer.status(), 400, "{known}{name}");
+            let why = answer.text().await.unwrap();
+            assert!(
+                why.contains(&format!("no parameter `{name}`")),
+                "{name}: {why}"
+            );
+        }
+    }
+    for path in [
+        "/events?",
+        "/events?from=start&reader=0123456789abcdef0123456789abcdef",
+        "/events?after=0-0&lastEventId=0-0&from=start",
+    ] {
+        assert_ne!(feed.listen(path).await.begin().await, "", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_reader_without_an_id_starts_with_the_next_event() {
     let folder = tempdir().unwrap();
@@ -206,6 +260,12 @@ async fn the_last_event_id_header_wins_over_the_url() {
         (&ids[2], "/events?from=start", "4"),
         ("", "/events?after=&from=start", "1"),
         ("", &format!("{after}&from=start"), "2"),
+        // Two libraries say it so, and one that is older first.
+        ("", &format!("/events?lastEventId={}", ids[2]), "4"),
+        ("", &format!("/events?lastEventId={}&from=start", ids[0]), "2"),
+        ("", &format!("{after}&lastEventId={}", ids[2]), "2"),
+        ("", &format!("/events?after=&lastEventId={}", ids[0]), "2"),
+        (&ids[2], &format!("/events?lastEventId={}", ids[0]), "4"),
     ] {
         let mut reader = feed.listen_after(header, path).await;
         assert_eq!(reader.note().await, expected, "{header}, {path}");
@@ -223,7 +283,8 @@ async fn the_last_event_id_header_wins_over_the_url() {
         }
         assert_eq!(reader.note().await, expected, "{path}");
     }
-    for path in ["/events?from=x", "/events?from=", "/events?from=Start"] {
+    let also = format!("{after}&from=x");
+    for path in ["/events?from=x", "/events?from=", "/events?from=Start", &also] {
         let answer = feed.get(path).await;
         assert_eq!(answer.status(), 400, "{path}");
         assert!(answer.text().await.unwrap().contains("from"), "{path}");

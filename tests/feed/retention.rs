@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eventsource_stream::Event;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::Value;
 use tempfile::tempdir;
 use tests::follow::Reading;
@@ -84,6 +85,32 @@ async fn events_that_are_too_old_are_removed_but_the_newest_stays() {
     assert_eq!(late.reading.last_event_id, up_to_date.reading.last_event_id);
     let mut back = feed.back(&late.reading.last_event_id).await;
     assert_eq!(back.note().await, "7");
+}
+
+/// Or else the file would grow without end, though it keeps no more events.
+#[tokio::test]
+async fn keys_are_removed_with_their_events() {
+    const KEYS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("keys");
+    let folder = tempdir().unwrap();
+    let feed = Feed::start_with(folder.path(), &[("FEED_KEEP", "10")]).await;
+    for number in 1..=50 {
+        let number = number.to_string();
+        feed.note_once(&format!("key-{number}"), &number).await;
+    }
+    let ids = feed.notes(51..=55).await;
+    drop(feed);
+    let database = Database::open(folder.path().join("feed.redb")).unwrap();
+    let keys = database.begin_read().unwrap().open_table(KEYS).unwrap();
+    let keys: Vec<_> = keys
+        .iter()
+        .unwrap()
+        .map(|entry| entry.unwrap().0.value().to_string())
+        .collect();
+    assert_eq!(keys, ["key-46", "key-47", "key-48", "key-49", "key-50"]);
+    drop(database);
+    let feed = Feed::start_with(folder.path(), &[("FEED_KEEP", "10")]).await;
+    assert!(feed.look(&ids[0]).await.is_some());
+    feed.note_once("key-45", "another").await;
 }
 
 #[tokio::test]

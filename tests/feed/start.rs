@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 #[cfg(unix)]
 use nix::sys::signal::Signal;
+use redb::{Database, TableDefinition};
 use tempfile::tempdir;
 #[cfg(unix)]
 use tests::follow::Random;
@@ -113,6 +114,28 @@ async fn a_damaged_or_foreign_file_is_refused_and_not_overwritten() {
         }
     }
     assert_eq!(changed, [""; 0], "none is overwritten");
+}
+
+/// A log whose tables mean something else would be read wrongly, and written to.
+#[tokio::test]
+async fn a_log_of_another_version_is_refused() {
+    const FEED: TableDefinition<&str, u64> = TableDefinition::new("feed");
+    for version in [Some(2), Some(0), None] {
+        let folder = tempdir().unwrap();
+        Feed::start(folder.path()).await.note("one").await;
+        let database = Database::open(folder.path().join(FILE)).unwrap();
+        let write = database.begin_write().unwrap();
+        let mut table = write.open_table(FEED).unwrap();
+        match version {
+            Some(version) => drop(table.insert("version", version).unwrap()),
+            None => drop(table.remove("version").unwrap()),
+        }
+        drop(table);
+        write.commit().unwrap();
+        drop(database);
+        let line = refused(&[("FEED_DIR", folder.path().to_str().unwrap())]).await;
+        assert!(line.contains(&format!("a log of version {version:?}")), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@ use eventsource_stream::Event;
 use futures_util::future::join_all;
 use tempfile::tempdir;
 use tests::{Recording, pause, until, within};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 use crate::client::{Feed, assert_strictly_growing, parts};
+use crate::wire::raw_stream;
 
 #[tokio::test]
 async fn writers_at_once_make_one_order_that_all_readers_see() {
@@ -51,6 +53,34 @@ async fn writers_at_once_make_one_order_that_all_readers_see() {
         .collect();
     once.sort();
     assert!(once.into_iter().map(|(_, id, data)| (id, data)).eq(seen[0].clone()));
+}
+
+#[tokio::test]
+async fn a_write_to_a_reader_has_a_bound_from_memory_and_from_disk() {
+    const MAX_CHUNK: usize = 32 << 10; // as in `examples/feed/log.rs`
+    let folder = tempdir().unwrap();
+    let mut feed = Feed::start(folder.path()).await;
+    for number in 0..40 {
+        feed.note(&format!("{number:.<4000}")).await;
+    }
+    for _ in 0..2 {
+        let mut stream = raw_stream(&feed, "/events?from=start").await;
+        let mut largest = 0;
+        let mut text = String::new();
+        while !text.contains("data: 39.") {
+            text.clear();
+            within("a chunk's size", stream.read_line(&mut text)).await.unwrap();
+            let size = usize::from_str_radix(text.trim_end(), 16).unwrap();
+            let mut chunk = vec![0; size + 2];
+            within("a chunk", stream.read_exact(&mut chunk)).await.unwrap();
+            text = String::from_utf8(chunk).unwrap();
+            largest = largest.max(size);
+        }
+        assert!(largest <= MAX_CHUNK, "{largest}");
+        assert!(largest > MAX_CHUNK - 5_000, "several go together: {largest}");
+        feed.stop();
+        feed = Feed::start(folder.path()).await;
+    }
 }
 
 #[tokio::test]

@@ -26,9 +26,14 @@ impl Program {
     /// Serves a copy of the book, as `cargo book` does.
     pub async fn serve_book() -> Self {
         let folder = copy_book();
-        let mut command = book(folder.path());
+        Self::serve_book_in(folder.path()).await.in_folder(folder)
+    }
+
+    /// Serves the book in this folder, which somebody else removes.
+    pub async fn serve_book_in(folder: &Path) -> Self {
+        let mut command = book(folder);
         command.env("BOOK_ADDR", "127.0.0.1:0");
-        Self::spawn(&mut command).await.in_folder(folder)
+        Self::spawn(&mut command).await.of_many_words()
     }
 }
 

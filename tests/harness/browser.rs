@@ -14,7 +14,7 @@ use thirtyfour::{
 use tokio::sync::Mutex;
 
 use crate::firefox::Firefox;
-use crate::wait::{until, within};
+use crate::wait::{started, until, within};
 
 /// One browser starts at a time: several at once, from a disk that has not been read yet,
 /// take longer than a test waits.
@@ -168,7 +168,7 @@ impl Chromium {
             wishes.add_arg(argument).unwrap();
         }
         let url = format!("http://127.0.0.1:{port}");
-        let driver = within("a browser", WebDriver::new(url, wishes)).await;
+        let driver = started("a browser", WebDriver::new(url, wishes)).await;
         let driver = ManuallyDrop::new(driver.expect("Chromium starts"));
         let version = driver.capabilities().get("browserVersion");
         let version = version.and_then(Value::as_str).expect("its version").into();

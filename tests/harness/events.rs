@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use reqwest::Response;
 use tokio::time::timeout;
 
-use crate::wait::within;
+use crate::wait::{started, within};
 
 /// A stream of events.
 pub struct Events(Pin<Box<dyn Stream<Item = Parsed> + Send>>);
@@ -25,6 +25,12 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         let event = within("an event", self.0.next()).await;
         event.map(|event| event.expect("a whole event"))
+    }
+
+    /// The next event, which comes when the book has been built again.
+    pub async fn build(&mut self) -> Event {
+        let event = started("a build of the book", self.0.next()).await;
+        event.expect("the stream goes on").expect("a whole event")
     }
 
     /// The data of the next event, which must come.

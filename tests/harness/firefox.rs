@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::wait::within;
+use crate::wait::{started, within};
 
 /// A Firefox with one tab. Dropping it ends the browser.
 pub struct Firefox {
@@ -57,9 +57,9 @@ impl Firefox {
                 }
             }
         });
-        let url = within("Firefox says where it listens", url).await;
+        let url = started("Firefox says where it listens", url).await;
         let url = url.expect("Firefox starts");
-        let (socket, _) = within("Firefox", connect_async(url)).await.unwrap();
+        let (socket, _) = started("Firefox", connect_async(url)).await.unwrap();
         let mut connection = Connection { socket, commands: 0 };
         let session = connection.send("session.new", json!({ "capabilities": {} }));
         let session = session.await;

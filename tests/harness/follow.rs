@@ -305,11 +305,16 @@ impl Reading {
         }
     }
 
-    /// The events that these bytes complete.
+    /// The events that these bytes complete. Those that only give a reader a place are left
+    /// out: [`Reading::last_event_id`] has it.
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Event> {
         let mut found = Vec::new();
         let mut events = self.parser.feed(bytes);
         while let Some(event) = events.next().expect("no event is too large") {
+            if ["begin", "foreign"].contains(&event.event_type) {
+                assert_eq!(event.data, "", "{}", event.event_type);
+                continue;
+            }
             found.push(Event {
                 event: event.event_type.to_string(),
                 data: event.data.into_owned(),

@@ -22,6 +22,7 @@ mod recorded;
 pub mod redis;
 pub mod scripted;
 mod wait;
+mod whole;
 
 pub use binaries::{Ended, example, root, run};
 #[cfg(unix)]
@@ -38,3 +39,4 @@ pub use process::Process;
 pub use program::Program;
 pub use recorded::{Recording, assert_recorded, assert_text_but_numbers, session};
 pub use wait::{PATIENCE, pause, until, within};
+pub use whole::Run;

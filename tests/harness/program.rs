@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 #[cfg(unix)]
@@ -24,7 +24,7 @@ use crate::binaries::with_open_files;
 use crate::binaries::{Ended, example, run};
 use crate::events::Events;
 use crate::process::collect;
-use crate::wait::{until, within};
+use crate::wait::{started, until, within};
 
 /// A program of the book as a process of its own, on a port of its own. Dropping it ends
 /// the process.
@@ -35,6 +35,12 @@ pub struct Program {
     /// As in `http://127.0.0.1:40123`.
     pub url: String,
     stderr: Arc<Mutex<String>>,
+    /// Whether it may say more than one line on stdout. No example does.
+    has_many_words: bool,
+    /// The lines on stdout that do not say where it listens.
+    stdout: Arc<Mutex<Vec<String>>>,
+    /// Ends when stdout does.
+    reads_stdout: Option<JoinHandle<()>>,
 }
 
 impl Program {
@@ -58,7 +64,19 @@ impl Program {
     /// Starts an example that may have no more than this many files open.
     #[cfg(unix)]
     pub async fn start_with_open_files(name: &str, count: usize) -> Self {
-        Self::spawn(&mut with_open_files(name, count)).await
+        Self::start_with_open_files_and(name, count, &[]).await
+    }
+
+    /// The same, with these variables in its environment.
+    #[cfg(unix)]
+    pub async fn start_with_open_files_and(
+        name: &str,
+        count: usize,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut command = with_open_files(name, count);
+        command.envs(variables.iter().copied());
+        Self::spawn(&mut command).await
     }
 
     /// Asserts that its page contains this text, and that it shows text as text.
@@ -93,6 +111,12 @@ impl Program {
         self
     }
 
+    /// Lets the process say more than one line on stdout.
+    pub(crate) fn of_many_words(mut self) -> Self {
+        self.has_many_words = true;
+        self
+    }
+
     /// The copy of the book that `Program::serve_book` serves.
     pub fn folder(&self) -> &Path {
         self.folder.as_ref().expect("a book is served").path()
@@ -105,20 +129,29 @@ impl Program {
         let stderr = Arc::new(Mutex::new(String::new()));
         collect(child.stderr.take().unwrap(), Arc::clone(&stderr));
         let (said, ready) = tokio::sync::oneshot::channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
+        let pipe = BufReader::new(child.stdout.take().unwrap());
+        let stdout = Arc::new(Mutex::new(Vec::new()));
+        let others = Arc::clone(&stdout);
+        let reads_stdout = thread::spawn(move || {
             let mut said = Some(said);
-            for line in stdout.lines().map_while(Result::ok) {
+            for line in pipe.lines().map_while(Result::ok) {
                 let url = line.strip_prefix("listening on ");
-                if let (Some(url), Some(said)) =
-                    (url, said.take_if(|_| url.is_some()))
-                {
-                    drop(said.send(url.to_string()));
+                match (url, said.take_if(|_| url.is_some())) {
+                    (Some(url), Some(said)) => drop(said.send(url.to_string())),
+                    _ => others.lock().unwrap().push(line),
                 }
             }
         });
-        let mut program = Self { child, folder: None, url: String::new(), stderr };
-        program.url = within("listening on …", ready).await.expect("it runs");
+        let mut program = Self {
+            child,
+            folder: None,
+            url: String::new(),
+            stderr,
+            has_many_words: false,
+            stdout,
+            reads_stdout: Some(reads_stdout),
+        };
+        program.url = started("listening on …", ready).await.expect("it runs");
         program
     }
 
@@ -197,6 +230,11 @@ impl Program {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// The lines on stdout so far, but for the one that says where it listens.
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.lock().unwrap().clone()
+    }
+
     /// The sockets that the process has open, its listener among them.
     #[cfg(target_os = "linux")]
     pub fn sockets(&self) -> usize {
@@ -267,6 +305,12 @@ impl Drop for Program {
         drop(self.child.wait());
         if thread::panicking() {
             eprintln!("--- what the program wrote to stderr:\n{}---", self.stderr());
+        } else if let Some(reads) =
+            self.reads_stdout.take_if(|_| !self.has_many_words)
+        {
+            reads.join().expect("stdout is text");
+            let others = self.stdout();
+            assert!(others.is_empty(), "stdout has one line, not these: {others:?}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! A real `redis-server` for one test, which can be killed, paused, started again, and
 //! asked.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -12,6 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::process::collect;
 use crate::wait::{until, within};
@@ -96,6 +99,16 @@ impl Redis {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
+    /// Makes this a replica of another one.
+    pub async fn replicate(&self, primary: &Self) {
+        self.ask(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).await;
+    }
+
+    /// Makes this a primary.
+    pub async fn promote(&self) {
+        self.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    }
+
     /// Asks a command, whose answer must not be an error.
     pub async fn ask<A: AsRef<[u8]>>(&self, command: &[A]) -> Value {
         let asked = within("an answer of Redis", ask(self.port, command)).await;
@@ -125,6 +138,108 @@ impl Drop for Redis {
             let stdout = self.stdout.lock().unwrap();
             eprintln!("--- what Redis wrote to stdout:\n{stdout}---");
         }
+    }
+}
+
+/// An address that leads to one Redis, and later to another one: that of a proxy, or of a
+/// service. Connections that are open stay where they are.
+pub struct Relay {
+    addr: SocketAddr,
+    to: watch::Sender<String>,
+    gate: watch::Sender<Gate>,
+    connections: Arc<AtomicUsize>,
+    accepts: JoinHandle<()>,
+}
+
+impl Relay {
+    pub async fn to(redis: &Redis) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (to, leads) = watch::channel(redis.addr());
+        let (gate, opens) = watch::channel(Gate::Open);
+        let connections = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&connections);
+        let accepts = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let to = leads.borrow().clone();
+                let opens = opens.clone();
+                tokio::spawn(async move {
+                    if let Ok(mut redis) = TcpStream::connect(to).await {
+                        drop(pass_on(&mut client, &mut redis, opens).await);
+                    }
+                });
+            }
+        });
+        Self { addr, to, gate, connections, accepts }
+    }
+
+    /// Lets these answers pass from now on, and keeps the others back.
+    pub fn let_pass(&self, answers: Gate) {
+        self.gate.send_replace(answers);
+    }
+
+    /// Leads to this Redis from now on.
+    pub fn lead_to(&self, redis: &Redis) {
+        self.to.send_replace(redis.addr());
+    }
+
+    /// As in `REDIS_URL`.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+
+    /// How many connections have been opened.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// The answers of Redis that a [`Relay`] lets pass.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Gate {
+    Open,
+    /// Only those on connections that wait with `XREAD`.
+    Waiting,
+    Shut,
+}
+
+async fn pass_on(
+    client: &mut TcpStream,
+    redis: &mut TcpStream,
+    mut gate: watch::Receiver<Gate>,
+) -> std::io::Result<()> {
+    let mut waits = false;
+    let mut asked = [0; 65_536];
+    let mut answered = [0; 65_536];
+    let mut kept = Vec::new();
+    loop {
+        let now = *gate.borrow_and_update();
+        if now == Gate::Open || now == Gate::Waiting && waits {
+            client.write_all(&kept).await?;
+            kept.clear();
+        }
+        tokio::select! {
+            count = client.read(&mut asked) => {
+                let asked = &asked[..count?];
+                waits |= asked.windows(5).any(|word| word == b"XREAD");
+                redis.write_all(asked).await?;
+                if asked.is_empty() {
+                    return Ok(());
+                }
+            }
+            count = redis.read(&mut answered) => match count? {
+                0 => return Ok(()),
+                count => kept.extend_from_slice(&answered[..count]),
+            },
+            Ok(()) = gate.changed() => {}
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.accepts.abort();
     }
 }
 

@@ -4,14 +4,29 @@ use std::time::Duration;
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a browser may take to start, or the book to build and listen. It is not what a
+/// test is about, and on a busy machine it takes its time.
+const START: Duration = Duration::from_secs(90);
 /// How often a condition is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// Waits for a result, but not for ever.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .unwrap_or_else(|_| panic!("waited {PATIENCE:?} for: {what}"))
+    waited(PATIENCE, what, future).await
+}
+
+/// Waits for something to start.
+pub(crate) async fn started<T>(what: &str, future: impl Future<Output = T>) -> T {
+    waited(START, what, future).await
+}
+
+async fn waited<T>(
+    time: Duration,
+    what: &str,
+    future: impl Future<Output = T>,
+) -> T {
+    let result = tokio::time::timeout(time, future).await;
+    result.unwrap_or_else(|_| panic!("waited {time:?} for: {what}"))
 }
 
 /// Waits until a condition holds, but not for ever.

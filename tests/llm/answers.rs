@@ -99,6 +99,87 @@ async fn a_reader_that_comes_back_continues_and_gets_204_after_the_end() {
     }
 }
 
+/// Some clients forget between two connections how soon they were to come back.
+#[tokio::test]
+async fn each_response_says_at_once_when_to_come_back() {
+    let server = ModelServer::start().await;
+    let llm = server.llm().await;
+    let path = ask(&llm, "Hi").await;
+    let mut first = Recording::of(llm.get(&path).await);
+    assert_eq!(first.chunk().await, "retry: 1000\n");
+    let mut asked = server.asked().await;
+    asked.stream("").await;
+    asked.write(token("a")).await;
+    assert!(first.chunk().await.starts_with("event: token\ndata: "));
+    let request = llm.request("GET", &path).header("last-event-id", "1");
+    let mut again = Recording::of(llm.send(request).await);
+    assert_eq!(again.chunk().await, "retry: 1000\n");
+    asked.write(finish()).await;
+    assert!(again.chunk().await.starts_with("event: done\ndata: "));
+}
+
+#[tokio::test]
+async fn a_client_without_the_header_says_in_the_url_what_it_has() {
+    let server = ModelServer::start().await;
+    let llm = server.llm().await;
+    let path = ask(&llm, "Hi").await;
+    let events = llm.events(&path).await;
+    let mut asked = server.asked().await;
+    asked.stream(token("a") + &*token("b") + &*finish()).await;
+    whole(events).await;
+    let text_after = async |query: &str, header: &str| {
+        let request = llm.request("GET", &format!("{path}{query}"));
+        let request = match header {
+            "" => request,
+            id => request.header("last-event-id", id),
+        };
+        let mut events = llm.events_of(request).await;
+        text(&events.next().await.unwrap())
+    };
+    assert_eq!(text_after("?after=1", "").await, "b");
+    assert_eq!(text_after("?lastEventId=1", "").await, "b");
+    assert_eq!(text_after("?lastEventId=x&after=1", "").await, "b");
+    // An EventSource that comes back asks for the same URL: its header is newer.
+    assert_eq!(text_after("?after=0", "1").await, "b");
+    assert_eq!(text_after("?after=1&lastEventId=1", "0").await, "a");
+    for end in ["?after=3", "?lastEventId=3"] {
+        assert_eq!(llm.get(&format!("{path}{end}")).await.status(), 204);
+    }
+    for unknown in ["lastEventID", "last-event-id", "t", "After"] {
+        let answer = llm.get(&format!("{path}?{unknown}=1")).await;
+        assert_eq!(answer.status(), 400, "{unknown}");
+        let why = format!("there is no parameter `{unknown}` here");
+        assert!(answer.text().await.unwrap().contains(&why), "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_alone_is_answered_and_counts_as_no_reader() {
+    let server = ModelServer::start().await;
+    let llm = server.llm().await;
+    let path = ask(&llm, "Hi").await;
+    let mut asked = server.asked().await;
+    asked.stream(token("a")).await;
+    let client = reqwest::Client::new();
+    let head =
+        async |path: &str| llm.send(client.head(format!("{}{path}", llm.url))).await;
+    let left = tokio::spawn(async move { (asked.is_left().await, asked) });
+    // However many look, nobody reads: the model server is left when its time has come.
+    let start = Instant::now();
+    while !left.is_finished() {
+        let answer = head(&path).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        assert_eq!(answer.headers()["cache-control"], "no-cache");
+        assert!(start.elapsed() < GRACE + 5 * SOON, "HEAD counts as a reader");
+    }
+    assert_eq!(head(&path).await.status(), 200);
+    assert_eq!(head(&format!("{path}?after=2")).await.status(), 204);
+    assert_eq!(head("/answers/0").await.status(), 404);
+    assert_eq!(head("/").await.status(), 200);
+    server.stays_alone_for(SOON).await;
+}
+
 #[tokio::test]
 async fn the_model_server_is_left_when_the_last_reader_has_gone() {
     for tokens in [0, 1] {
@@ -210,7 +291,8 @@ async fn a_comment_shows_that_the_server_is_there_while_the_model_thinks() {
     let start = Instant::now();
     let mut recording = Recording::of(llm.get(&path).await);
     let _asked = server.asked().await;
-    assert_eq!(recording.chunk().await, ":\n\n");
+    assert_eq!(recording.chunk().await, "retry: 1000\n");
+    assert_eq!(recording.chunk().await, ":\n");
     let time = start.elapsed();
     assert!(time > HEARTBEAT - SOON && time < HEARTBEAT + SOON, "{time:?}");
 }

@@ -27,7 +27,7 @@ pub struct Case {
     pub end: End,
 }
 
-fn case(
+pub fn case(
     what: &'static str,
     body: impl Into<Vec<u8>>,
     tokens: &'static [&'static str],

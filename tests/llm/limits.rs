@@ -1,6 +1,8 @@
 //! Requests that `llm` refuses, bounds that it keeps, and the figures in its chapter.
 
 use std::fs;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{Program, chunks, root, until};
@@ -15,6 +17,7 @@ const MAX_ANSWER: usize = 1 << 20;
 const MAX_EVENT: usize = 256 << 10;
 const MAX_GENERATING: usize = 200;
 const MAX_KEPT: usize = 256;
+const LIFE: Duration = Duration::from_secs(600);
 
 #[tokio::test]
 async fn bad_requests_are_answered_as_the_page_shows() {
@@ -35,6 +38,8 @@ async fn a_request_that_is_refused_gets_a_reason_and_asks_no_model() {
         let request = llm.request("POST", "/answers").header("content-type", kind);
         request.body(r#"{"prompt": "Hi"}"#)
     };
+    let site =
+        |site: &str| json(r#"{"prompt": "Hi"}"#).header("sec-fetch-site", site);
     let from = |origin: &str| json(r#"{"prompt": "Hi"}"#).header("origin", origin);
     let own = llm.url.replace("127.0.0.1", "localhost");
     let port = llm.url.rsplit_once(':').unwrap().1;
@@ -64,7 +69,9 @@ async fn a_request_that_is_refused_gets_a_reason_and_asks_no_model() {
         (from(&format!("http://example.com:{port}")), 403, "another origin"),
         (from(&own), 403, "another origin"),
         (from("null"), 403, "another origin"),
-        (from(""), 403, "another origin"),
+        (from(""), 403, "does not pass on the Host"),
+        (site("cross-site"), 403, "another origin"),
+        (site("same-site"), 403, "another origin"),
         (llm.request("GET", "/answers/0"), 404, "no such answer"),
         (llm.request("GET", "/answers/x"), 404, "no such answer"),
         (llm.request("DELETE", "/answers/1"), 404, "no such answer"),
@@ -85,6 +92,9 @@ async fn a_request_that_is_refused_gets_a_reason_and_asks_no_model() {
 
     for request in [
         from(&llm.url),
+        from(&llm.url.to_uppercase().replace("HTTP:", "http:")),
+        from("http://example.com").header("sec-fetch-site", "same-origin"),
+        site("none"),
         as_type("application/json; charset=utf-8"),
         as_type("Application/JSON"),
         json(&long(MAX_PROMPT)),
@@ -144,6 +154,41 @@ async fn at_most_256_answers_are_kept_and_the_oldest_complete_one_makes_room() {
     assert_eq!(text(&reader.next().await.unwrap()), "a");
 }
 
+/// `tests/preload/clock.c` lets ten minutes pass in no time.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_complete_answer_is_kept_for_ten_minutes_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o", &path("clock.so")]);
+    let source = root().join("tests/preload/clock.c");
+    assert!(cc.arg(source).status().unwrap().success());
+    let pass = |seconds: u64| {
+        // The program may look at any time: the file is replaced at once.
+        fs::write(path("new"), seconds.to_string()).unwrap();
+        fs::rename(path("new"), path("passed")).unwrap();
+    };
+    pass(0);
+    let server = ModelServer::start().await;
+    let variables = [
+        ("OPENAI_BASE_URL", &*server.url("/v1")),
+        ("OPENAI_MODEL", "m"),
+        ("LD_PRELOAD", &path("clock.so")),
+        ("SECONDS_PASSED", &path("passed")),
+    ];
+    let llm = Program::start_with("llm", &variables).await;
+    let answer = ask(&llm, "Hi").await;
+    let events = llm.events(&answer).await;
+    server.asked().await.stream(token("a") + &*finish()).await;
+    assert_eq!(whole(events).await.1, "done");
+    // A minute is more than this test may take.
+    pass(LIFE.as_secs() - 60);
+    assert_eq!(llm.get(&answer).await.status(), 200);
+    pass(LIFE.as_secs() + 1);
+    assert_eq!(llm.get(&answer).await.status(), 404);
+}
+
 #[tokio::test]
 async fn an_answer_is_cut_off_at_its_greatest_length() {
     let server = ModelServer::start().await;
@@ -170,8 +215,9 @@ async fn an_answer_is_cut_off_at_its_greatest_length() {
 #[test]
 fn the_figures_on_the_page_are_those_of_the_recording() {
     let table = fs::read_to_string(root().join("bench/recorded/tokens.md")).unwrap();
-    let row = table.lines().find(|line| line.starts_with("| llm |")).unwrap();
-    let cells: Vec<_> = row.split(" | ").collect();
+    let row = |start| table.lines().find(|line| line.starts_with(start)).unwrap();
+    let cells: Vec<_> = row("| llm |").split(" | ").collect();
+    let copier: Vec<_> = row("| peer-relay |").split(" | ").collect();
     let number = |cell: &str| -> f64 {
         cell.trim_end_matches([' ', '|', 'm', 's', 'µ']).parse().unwrap()
     };
@@ -181,6 +227,8 @@ fn the_figures_on_the_page_are_those_of_the_recording() {
     let figures = [
         format!("{:.2} ms", number(cells[4])),
         format!("{:.1} ms", number(cells[5])),
+        format!("{:.1} ms", number(cells[6])),
+        format!("{:.1} ms", number(copier[6])),
         format!("{:.1} ", number(cells[13])),
     ];
     assert_eq!(

@@ -69,8 +69,12 @@ pub async fn ask(llm: &Program, prompt: &str) -> String {
     let answer = llm
         .send(llm.request("POST", "/answers").json(&json!({ "prompt": prompt })))
         .await;
-    assert_eq!(answer.status(), 201);
-    let location = answer.headers()["location"].to_str().unwrap();
+    let status = answer.status();
+    let Some(location) = answer.headers().get("location") else {
+        panic!("{status}: {}", answer.text().await.unwrap());
+    };
+    assert_eq!(status, 201);
+    let location = location.to_str().unwrap();
     assert!(
         location.starts_with("answers/") && location.len() == 8 + 32,
         "{location}"

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::cases::{Case, End, cases};
 use crate::server::{KEY, ModelServer, SOON, ask, plain, respond, token, whole};
+use crate::{heads, odd};
 
 /// The limits of `examples/llm`.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -22,9 +23,23 @@ const IDLE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn whatever_a_model_server_sends_ends_in_done_or_in_a_reason() {
+    all_end_as_they_should(cases()).await;
+}
+
+#[tokio::test]
+async fn odd_streams_that_people_have_met_end_in_done_or_in_the_servers_own_words() {
+    all_end_as_they_should(odd::cases()).await;
+}
+
+#[tokio::test]
+async fn a_response_is_a_stream_if_its_head_says_so_or_else_what_it_says_is_shown() {
+    all_end_as_they_should(heads::cases()).await;
+}
+
+async fn all_end_as_they_should(cases: Vec<Case>) {
     let server = ModelServer::start().await;
     let llm = server.llm().await;
-    for Case { what, head, body, tokens, end } in cases() {
+    for Case { what, head, body, tokens, end } in cases {
         // As one chunk of HTTP, and with each byte as a chunk.
         for size in [body.len().max(1), 1] {
             let path = ask(&llm, "What is this?").await;
@@ -32,7 +47,7 @@ async fn whatever_a_model_server_sends_ends_in_done_or_in_a_reason() {
             let mut asked = server.asked().await;
             respond(&mut asked, head, body.chunks(size), true).await;
             let (came, last, data) = whole(events).await;
-            assert_eq!(came, tokens, "{what}, in chunks of {size}");
+            assert_eq!(came, tokens, "{what}, in chunks of {size}: {data}");
             match &end {
                 End::Done(reason, usage) => {
                     assert_eq!(last, "done", "{what}, in chunks of {size}: {data}");
@@ -41,6 +56,7 @@ async fn whatever_a_model_server_sends_ends_in_done_or_in_a_reason() {
                     assert_eq!(data, expected, "{what}");
                 }
                 End::Failure(part) => {
+                    assert_eq!(last, "failure", "{what}, in chunks of {size}");
                     let reason = data["reason"].as_str().unwrap();
                     assert!(
                         reason.contains(part),
@@ -248,6 +264,7 @@ async fn a_model_server_may_be_silent_for_a_minute_and_write_for_longer() {
     let mut recording = Recording::of(llm.get(&path).await);
     let mut asked = server.asked().await;
     asked.stream("").await;
+    assert_eq!(recording.chunk().await, "retry: 1000\n");
     let start = Instant::now();
     while start.elapsed() < IDLE + SOON {
         asked.write(token("hm")).await;
@@ -255,7 +272,9 @@ async fn a_model_server_may_be_silent_for_a_minute_and_write_for_longer() {
         pause(HEARTBEAT - SOON).await;
     }
     let silence = Instant::now();
-    while recording.chunk().await == ":\n\n" {}
+    while recording.chunk().await == ":\n" {
+        assert!(silence.elapsed() < IDLE, "it waits for a silent server for ever");
+    }
     let time = silence.elapsed() + HEARTBEAT - SOON;
     assert!(time > IDLE - SOON && time < IDLE + SOON, "{time:?}");
     let (tokens, last, data) = whole(llm.events(&path).await).await;

@@ -1,5 +1,5 @@
-//! What strangers cannot do to `wire`. `tests/chat/edge.rs` has the rest of the file that it
-//! has in common with `chat`.
+//! Strangers, and how little they can do to `wire`. `tests/chat/edge.rs` tests the rest of
+//! `edge.rs`, which is the same file in both.
 
 use reqwest::Response;
 use tests::{Program, until};

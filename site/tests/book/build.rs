@@ -1,6 +1,7 @@
 //! `cargo book build`: the pages that it makes, and what it refuses.
 
 use std::fs;
+use std::path::PathBuf;
 
 use tests::{copy_book, root, run_book};
 
@@ -61,6 +62,49 @@ fn the_404_page_speaks_all_languages_and_refers_to_nothing() {
     assert!(page.contains("<section lang=\"it\">\n<h1>Questa pagina non esiste"));
     assert!(!page.contains("src=") && !page.contains("<link rel=\"stylesheet\""));
     assert!(!folder.path().join("out/it/404.html").exists());
+}
+
+#[test]
+fn the_404_page_leads_to_the_public_address_in_each_language() {
+    let folder = copy_book();
+    edit(folder.path(), "book.toml", "# site-url", "site-url");
+    let page = built(folder.path(), "404.html");
+    for home in ["https://example.org/sse/", "https://example.org/sse/it/"] {
+        assert!(page.contains(&format!("href=\"{home}\"")), "{home}: {page}");
+    }
+}
+
+#[test]
+fn a_build_holds_no_script_and_no_style_that_no_page_uses() {
+    let folder = copy_book();
+    built(folder.path(), "index.html");
+    let out = folder.path().join("out");
+    let mut files = Vec::new();
+    let mut folders = vec![out];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    let name =
+        |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_string();
+    let is = |file: &PathBuf, kinds: &[&str]| {
+        file.extension().is_some_and(|kind| kinds.iter().any(|one| *one == kind))
+    };
+    let texts: Vec<_> = files
+        .iter()
+        .filter(|file| is(file, &["html", "js", "css"]))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let scripts: Vec<_> =
+        files.iter().filter(|file| is(file, &["js", "css"])).collect();
+    assert!(scripts.len() > 5, "{scripts:?}");
+    for file in scripts {
+        let name = name(file);
+        assert!(texts.iter().any(|text| text.contains(&name)), "nobody uses {name}");
+    }
+    assert!(!files.iter().any(|file| name(file) == "toc.html"));
 }
 
 #[test]

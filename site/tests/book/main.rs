@@ -10,6 +10,7 @@
 mod build;
 mod check;
 mod feed;
+mod languages;
 mod serve;
 mod stock;
 mod translate;

@@ -1,5 +1,7 @@
 //! `cargo book`: the pages that it serves, and how they follow their sources.
 
+use std::time::Duration;
+
 use tests::{Program, book, copy_book, until};
 
 use crate::{add, edit};
@@ -33,6 +35,10 @@ async fn addresses_that_lead_nowhere_get_the_book_s_404_page() {
         assert_eq!(answer.status(), 404);
         assert!(answer.text().await.unwrap().contains("Questa pagina non esiste"));
     }
+    // Below `live/`, the programs answer in their own words.
+    let answer = book.get("/live/tick/nothing").await;
+    assert_eq!(answer.status(), 404);
+    assert!(!answer.text().await.unwrap().contains("Questa pagina non esiste"));
     let posted = book.send(book.request("POST", "/tick.html")).await;
     assert_eq!(posted.status(), 405);
     let head = book.send(book.request("HEAD", "/tick.html")).await;
@@ -68,6 +74,44 @@ async fn a_new_page_appears_in_every_language_when_it_is_saved() {
     assert!(
         other.contains("Il primo stream</a>") && other.contains(">Imparare</li>")
     );
+}
+
+#[tokio::test]
+async fn a_build_reads_its_sources_and_is_no_reason_for_another_one() {
+    let book = Program::serve_book().await;
+    let mut builds = book.events("/live/reload").await;
+    builds.build().await;
+    edit(book.folder(), "src/en/tick.md", "# The first stream", "# Saved");
+    builds.build().await;
+    builds.stays_quiet_for(Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn a_program_that_has_changed_is_named() {
+    let book = Program::serve_book().await;
+    let says = || {
+        let lines = book.stdout();
+        let changed = lines.iter().filter(|line| line.contains(" changed: "));
+        changed.cloned().collect::<Vec<_>>()
+    };
+    let mut builds = book.events("/live/reload").await;
+    builds.build().await;
+    edit(book.folder(), "examples/tick/index.html", "<h1>tick", "<h1>tock");
+    builds.build().await;
+    let line = "tick changed: start `cargo book` again to run it live";
+    until(line, async || says() == [line]).await;
+}
+
+#[tokio::test]
+async fn two_servers_of_one_book_do_not_write_over_each_other_s_pages() {
+    let one = Program::serve_book().await;
+    let other = Program::serve_book_in(one.folder()).await;
+    for (server, origin) in [(&one, &one.url), (&other, &other.url)] {
+        let page = server.get("/tick.html").await.text().await.unwrap();
+        let canonical =
+            format!("<link rel=\"canonical\" href=\"{origin}/tick.html\">");
+        assert!(page.contains(&canonical), "{canonical}");
+    }
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn while_redis_is_gone_heartbeats_go_on_and_requests_get_the_reason() {
     for reader in [&mut here, &mut come, &mut new] {
         let before = reader.text.len();
         reader.chunk().await;
-        assert_eq!(&reader.text[before..], ":\n\n");
+        assert_eq!(&reader.text[before..], ":\n");
     }
     redis.start_again().await;
     until("the log says that it is back", async || {

@@ -60,7 +60,8 @@ async fn entries_of_other_programs_in_the_stream_break_no_reader() {
         assert!(reader.text.len() < 2_000);
     }
     for id in &ids {
-        assert!(now.text.contains(&format!("id: {id}\n\n")));
+        let sent = format!("event: foreign\ndata: \nid: {id}\n\n");
+        assert!(now.text.contains(&sent));
         assert_eq!(server.get(&format!("/events/{id}")).await.status(), 404);
         let mut back = Reader::after(&later, id).await;
         assert_eq!(back.data().await, "a\n\nb");

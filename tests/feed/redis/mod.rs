@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use crate::client::Feed;
 
 mod connections;
+mod failover;
 mod failures;
 mod foreign;
 mod keys;
+mod replay;
 mod resume;
 mod retention;
 mod servers;

@@ -13,7 +13,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tests::follow::{Follower, Random};
 use tests::redis::Redis;
-use tests::{pause, root, until, within};
+use tests::{Run, pause, root, until, within};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch::channel;
 
@@ -22,38 +22,39 @@ use super::{
 };
 use crate::client::{Feed, Reader, parts};
 
+/// 10 kills, or 200 with `WHOLE=1`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
-async fn no_event_is_lost_or_repeated_over_200_kills() {
-    const EVENTS: usize = 10_000;
-    const KILLS: usize = 200;
+async fn no_event_is_lost_or_repeated_over_many_kills() {
+    let run = Run::start();
+    let kills = run.size(200, 10);
+    let last = 50 * kills;
     let redis = Redis::start().await;
     let mut server = feed(&redis).await;
     let (to, at) = channel(server.url.clone());
     let (done, mut progress) = channel(0);
-    let writer = tokio::spawn(write(at.clone(), EVENTS, done));
-    let followers =
-        [Follower::from_start(&at), Follower::from_start(&at).with_cuts(8, 20_000)];
-    let followers = followers.map(|follower| tokio::spawn(follow(follower, EVENTS)));
-    let mut random = Random(13);
-    let mut kill_at = 0;
-    for _ in 0..KILLS {
-        kill_at += 1 + random.below(80);
-        reached(&mut progress, kill_at).await;
+    let writer = tokio::spawn(write(at.clone(), last, done));
+    let cut = Follower::from_start(&at).with_cuts(run.seed, 20_000);
+    let followers = [Follower::from_start(&at), cut];
+    let followers = followers.map(|follower| tokio::spawn(follow(follower, last)));
+    let mut random = Random(run.seed);
+    for kill in 0..kills {
+        reached(&mut progress, kill * 50 + random.below(50)).await;
         // Kill it at a random moment, in the middle of a write or not.
         pause(Duration::from_micros(random.below(3_000) as u64)).await;
         server.stop();
         server = feed(&redis).await;
         to.send_replace(server.url.clone());
     }
-    assert!(*progress.borrow() < EVENTS, "all kills came while events did");
     let writer = writer.await.unwrap();
     for follower in followers {
         let follower = follower.await.unwrap();
-        assert!(follower.seen.connections > KILLS / 2);
+        assert!(follower.seen.connections > kills / 2);
         assert_same(&follower, &writer);
     }
-    assert_eq!(redis.count(&["XLEN", STREAM]).await, EVENTS);
+    assert_eq!(redis.count(&["XLEN", STREAM]).await, last);
+    let what = format!("{kills} kills of feed on Redis, {last} events");
+    run.done("kills-redis", &what, &["redis-server --version"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

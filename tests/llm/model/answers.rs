@@ -3,8 +3,14 @@
 use serde_json::{Value, json};
 use tests::{Program, assert_text_but_numbers};
 
+#[path = "../../../examples/llm/imitate.rs"]
+mod text;
+
+use text::imitate;
+
 use super::client::{
-    CONFESSION, MAX_TOKENS, NAME, Streamed, answer, content, json_of, question,
+    CONFESSION, ENOUGH, MAX_TOKENS, NAME, Streamed, answer, content, json_of,
+    question,
 };
 
 /// Questions that people ask, and some that they should not.
@@ -187,6 +193,59 @@ async fn every_answer_begins_by_saying_that_a_stand_in_wrote_it() {
         let rest = rest.strip_prefix("\n\n").expect(text);
         assert!(rest.starts_with(char::is_alphanumeric), "{text}");
         assert!(rest.split(' ').count() > 5, "there is an answer: {text}");
+    }
+}
+
+#[test]
+fn no_prompt_gets_half_an_answer() {
+    for n in 0..600 {
+        let tokens = imitate(&format!("q{n}"), 0);
+        let text = tokens.concat();
+        let count = tokens.len() as u64;
+        assert!((ENOUGH..=MAX_TOKENS + 1).contains(&count), "q{n}: {count}: {text}");
+        assert!(count > MAX_TOKENS || text.ends_with('.'), "q{n}: {text}");
+        assert!(tokens.iter().all(|token| !token.is_empty()), "q{n}: {tokens:?}");
+        for odd in ["  ", " .", ".."] {
+            assert!(!text.contains(odd), "q{n}: {text}");
+        }
+    }
+}
+
+/// The answer to this prompt goes over the end of the text, and begins anew.
+#[tokio::test]
+async fn an_answer_goes_on_behind_the_last_sentence_of_the_text() {
+    let model = Program::start("model").await;
+    let stream = Streamed::from(&model, &question("q20", json!({}))).await;
+    assert!(stream.tokens().len() as u64 >= ENOUGH, "{:?}", stream.tokens());
+    let empty = |chunk: &&Value| chunk["choices"][0]["delta"]["content"] == "";
+    let empty = stream.chunks.iter().filter(empty).count();
+    assert_eq!(empty, 1, "the first chunk, and no token, is empty");
+}
+
+#[tokio::test]
+async fn an_answer_stops_at_a_text_that_the_request_names() {
+    let model = Program::start("model").await;
+    let whole = answer(&model, &question("What is a proxy?", json!({}))).await;
+    let whole = content(&whole);
+    let middle = whole.char_indices().nth(whole.chars().count() / 2).unwrap().0;
+    // A text within one token, over several, at the start, and the first one of several.
+    for (stop, end) in [
+        (json!("stand"), whole.find("stand").unwrap()),
+        (json!(["imitate a", "only"]), whole.find("only").unwrap()),
+        (
+            json!([&whole[middle..middle + 12]]),
+            whole.find(&whole[middle..middle + 12]).unwrap(),
+        ),
+        (json!(["nowhere", "I am"]), 0),
+    ] {
+        let asked = question("What is a proxy?", json!({ "stop": stop }));
+        let cut = answer(&model, &asked).await;
+        assert_eq!(content(&cut), &whole[..end], "{stop}");
+        assert_eq!(cut["choices"][0]["finish_reason"], "stop");
+        let stream = Streamed::from(&model, &asked).await;
+        assert_eq!(stream.tokens().concat(), &whole[..end], "{stop}");
+        assert_eq!(cut["usage"]["completion_tokens"], stream.tokens().len());
+        assert_eq!(stream.finish_reason(), "stop");
     }
 }
 

@@ -6,11 +6,12 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tests::{Program, within};
 
-/// The name, the words, the pace and the limits of `examples/llm/model.rs`.
+/// The name, the words, the pace and the limits of the stand-in in `examples/llm`.
 pub const NAME: &str = "stand-in";
 pub const CONFESSION: &str =
     "I am only a stand-in, and imitate a text of two pages.";
 pub const PACE: Duration = Duration::from_millis(60);
+pub const ENOUGH: u64 = 150;
 pub const MAX_TOKENS: u64 = 240;
 pub const MAX_REQUEST: usize = 1 << 20;
 

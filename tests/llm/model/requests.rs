@@ -20,7 +20,7 @@ async fn a_request_that_the_stand_in_cannot_answer_gets_a_reason_as_json() {
     let deep =
         question("[", json!({})).to_string().replace("\"[\"", &"[".repeat(10_000));
     let long = question("x".repeat(MAX_REQUEST), json!({})).to_string();
-    let cases: [(&[u8], u16, &str); 16] = [
+    let cases: [(&[u8], u16, &str); 15] = [
         (b"", 400, "EOF while parsing"),
         (b"Hi", 400, "expected value at line 1 column 1"),
         (b"{\"model\": \"stand-in\"", 400, "EOF while parsing"),
@@ -36,15 +36,10 @@ async fn a_request_that_the_stand_in_cannot_answer_gets_a_reason_as_json() {
             400,
             "missing field `role`",
         ),
-        (
-            br#"{"model": "stand-in", "messages": [], "max_tokens": -1}"#,
-            400,
-            "integer `-1`",
-        ),
         (deep.as_bytes(), 400, "recursion limit exceeded"),
         (unknown.as_bytes(), 404, no_model),
         (unknown_streamed.as_bytes(), 404, no_model),
-        (long.as_bytes(), 413, "the request is too long"),
+        (long.as_bytes(), 413, "the body has more than 1048576 bytes"),
     ];
     for (body, status, why) in cases {
         let start = String::from_utf8_lossy(&body[..body.len().min(60)]);
@@ -62,6 +57,115 @@ async fn a_request_that_the_stand_in_cannot_answer_gets_a_reason_as_json() {
             assert_eq!(answer, json!({ "error": error }), "{start}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_the_stand_in_cannot_do_is_refused_by_name() {
+    let model = Program::start("model").await;
+    let tool = json!({ "type": "function", "function": { "name": "weather" } });
+    let schema = json!({ "type": "json_schema", "json_schema": {} });
+    for (name, value) in [
+        ("n", json!(2)),
+        ("n", json!(0)),
+        ("n", json!("1")),
+        ("tool_choice", json!("required")),
+        ("tool_choice", tool.clone()),
+        ("function_call", json!({ "name": "weather" })),
+        ("response_format", json!({ "type": "json_object" })),
+        ("response_format", schema),
+        ("logprobs", json!(true)),
+        ("temperature", json!(99)),
+        ("temperature", json!(-0.1)),
+        ("temperature", json!("warm")),
+        ("max_tokens", json!(-2)),
+        ("max_tokens", json!(1.5)),
+        ("max_completion_tokens", json!("10")),
+        ("stop", json!(7)),
+        ("stop", json!(["a", "b", "c", "d", "e"])),
+        ("stop", json!(["a", null])),
+    ] {
+        for stream in [false, true] {
+            let asked = question("Hi", json!({ name: value, "stream": stream }));
+            let response = ask(&model, asked.to_string()).await;
+            assert_eq!(response.status(), 400, "{name}: {value}");
+            let error = &json_of(response).await["error"];
+            assert_eq!(error["param"], name, "{error}");
+            assert_eq!(error["type"], "invalid_request_error", "{error}");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.starts_with(&format!("{name}: ")), "{message}");
+        }
+    }
+    // Settings that say the same as nothing at all, or leave the choice.
+    let plain = answer(&model, &question("Hi", json!({}))).await;
+    for settings in [
+        json!({ "n": 1, "tool_choice": "auto", "response_format": { "type": "text" } }),
+        json!({ "n": null, "tool_choice": null, "response_format": null }),
+        json!({ "tools": [tool], "tool_choice": "none", "logprobs": false }),
+        json!({ "temperature": 0, "top_p": 0.5, "user": "ann", "stop": null }),
+        json!({ "temperature": 2.0, "stop": [], "seed": null, "max_tokens": null }),
+        json!({ "max_tokens": -1 }),
+        json!({ "max_completion_tokens": -1, "stop": "" }),
+        json!({ "max_tokens": u64::MAX, "stop": ["this is nowhere in it"] }),
+    ] {
+        let answer = answer(&model, &question("Hi", settings.clone())).await;
+        assert_eq!(content(&answer), content(&plain), "{settings}");
+    }
+}
+
+#[tokio::test]
+async fn another_path_or_method_gets_a_reason_in_the_shape_that_sdks_know() {
+    let model = Program::start("model").await;
+    for (method, path, status, code) in [
+        ("POST", "/v1/responses", 404, "unknown_url"),
+        ("POST", "/v1/embeddings", 404, "unknown_url"),
+        ("POST", "/v1/completions", 404, "unknown_url"),
+        ("GET", "/v1/models/stand-in", 404, "unknown_url"),
+        ("POST", "/chat/completions", 404, "unknown_url"),
+        ("GET", "/v1", 404, "unknown_url"),
+        ("GET", "/v1/chat/completions", 405, "unsupported_method"),
+        ("DELETE", "/v1/models", 405, "unsupported_method"),
+        ("POST", "/", 405, "unsupported_method"),
+        // A page of another origin asks so for permission, and gets none.
+        ("OPTIONS", "/v1/chat/completions", 405, "unsupported_method"),
+    ] {
+        for accept in
+            ["application/json", "*/*", "", "application/json, text/plain, */*"]
+        {
+            let request = model.request(method, path).header("accept", accept);
+            let response = model.send(request).await;
+            assert_eq!(response.status(), status, "{method} {path}");
+            let allows = response.headers().get("access-control-allow-origin");
+            assert_eq!(allows, None, "{method} {path}");
+            let answer = json_of(response).await;
+            let message = answer["error"]["message"].as_str().expect("a message");
+            let called = format!("Invalid URL ({method} {path}): ");
+            assert!(message.starts_with(&called), "{message}");
+            assert!(message.contains("POST /v1/chat/completions"), "{message}");
+            let error = json!({
+                "message": message, "type": "invalid_request_error",
+                "param": null, "code": code,
+            });
+            assert_eq!(answer, json!({ "error": error }), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_gets_no_answer() {
+    let model = Program::start("model").await;
+    let asked = question("Hi", json!({})).to_string();
+    let from = |origin: &str| {
+        let request = model.request("POST", "/v1/chat/completions");
+        request.header("origin", origin).body(asked.clone())
+    };
+    let refused = model.send(from("http://example.com")).await;
+    assert_eq!(refused.status(), 403);
+    let error = &json_of(refused).await["error"];
+    assert!(
+        error["message"].as_str().unwrap().contains("another origin"),
+        "{error}"
+    );
+    assert_eq!(model.send(from(&model.url)).await.status(), 200);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Writers and readers of the feed.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -9,14 +10,15 @@ use memchr::memchr;
 use crate::http::{Connection, Events};
 use crate::scan::{Block, pair};
 
-/// Bytes of each event's data.
-const LENGTH: usize = 100;
+/// Bytes of each event's data: those of `--bytes`.
+pub static LENGTH: AtomicUsize = AtomicUsize::new(100);
 /// The readers look for this; the event's number and the time when it was sent follow.
 const MARKER: &[u8] = b"load-";
 
 /// The data of an event.
 pub fn data(number: usize, sent: Duration) -> String {
-    format!("{:.<LENGTH$}", format!("load-{number}@{} ", sent.as_nanos()))
+    let data = format!("load-{number}@{} ", sent.as_nanos());
+    format!("{data:.<0$}", LENGTH.load(Relaxed))
 }
 
 /// An event as the feed sends it.
@@ -50,9 +52,8 @@ impl Writer {
 pub struct Reader(Events);
 
 impl Reader {
-    /// Returns when the server has said where the stream begins, in a first block that is
-    /// no event: everything that is stored from then on comes. Reads up to `room` bytes at
-    /// a time.
+    /// Returns when the server has said where the stream begins: everything that is stored
+    /// from then on comes. Reads up to `room` bytes at a time.
     pub async fn open(addr: SocketAddr, path: &str, room: usize) -> Result<Self> {
         let mut events = Events::open(addr, path, "", room).await?;
         loop {
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_first_block_of_a_stream_is_no_event_and_a_gap_is_an_error() {
-        let first = Block { id: b"1764001234566-9", ..Block::default() };
+        let first = Block { event: b"begin", data: b"", id: b"1764001234566-9" };
         assert_eq!(event(first).unwrap(), None);
         let gap = Block { event: b"resync", data: b"{}", id: b"1-0" };
         assert!(event(gap).is_err());
@@ -128,7 +129,7 @@ mod tests {
     fn data_has_its_length_and_says_its_number() {
         for number in [0, 7, 999_999] {
             let data = data(number, Duration::from_secs(3600));
-            assert_eq!(data.len(), LENGTH);
+            assert_eq!(data.len(), 100);
             let found = text(data.as_bytes());
             assert_eq!(found, Some((number, Duration::from_secs(3600))));
         }

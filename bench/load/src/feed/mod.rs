@@ -9,6 +9,7 @@ mod redis;
 mod tables;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -48,6 +49,9 @@ pub struct Args {
     /// Events written by 64 writers at once, and read from the start
     #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u32).range(64..=10_000_000))]
     events: u32,
+    /// Bytes of each event's data, which change what a page of the log is
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(100..=4_096))]
+    bytes: u32,
     /// Readers of two servers
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(2..=32_000))]
     readers: u32,
@@ -96,6 +100,7 @@ impl Part {
 }
 
 pub fn measure(args: &Args) -> Result<()> {
+    client::LENGTH.store(args.bytes as usize, Relaxed);
     raise_open_files(args.readers + 2 * log::WRITERS as u32)?;
     let redis = redis::version()?;
     let feed = FEED.build()?;

@@ -1,11 +1,12 @@
 //! The tables of the feed.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Result;
 
-use super::fan_out;
 use super::log::{self, WRITERS};
+use super::{client, fan_out};
 use crate::statistics::{median_of, sums};
 
 pub fn tables(
@@ -88,9 +89,10 @@ synced, or by a connection to Redis.
 }
 
 fn throughput(logs: &Rounds<log::Figures>, events: u32) -> Result<String> {
+    let bytes = client::LENGTH.load(Relaxed);
     let mut table = format!(
         "\
-{WRITERS} writers at once, and then one reader from the start, {events} events of 100 bytes. The
+{WRITERS} writers at once, and then one reader from the start, {events} events of {bytes} bytes. The
 floor of writing is a bare file that is synced after each {WRITERS} events, or
 redis-benchmark; that of reading is a bare socket, and XRANGE.
 
