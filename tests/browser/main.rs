@@ -5,3 +5,4 @@
 mod engines;
 mod eventsource;
 mod panels;
+mod worker;

@@ -7,6 +7,7 @@
 mod bodies;
 mod edge;
 mod foreign;
+mod kept;
 mod log;
 mod naive;
 mod page;
