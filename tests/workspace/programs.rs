@@ -18,11 +18,12 @@ const NOT_MOUNTED: [(&str, &str); 3] = [
 ];
 
 /// Folders of the tests that hold something else than a target.
-const NO_TARGETS: [(&str, &str); 5] = [
+const NO_TARGETS: [(&str, &str); 6] = [
     ("harness", "the library that the targets use"),
     ("model-servers", "recorded answers of real model servers"),
     ("pages", "pages and scripts for the browser"),
     ("preload", "a library in C that the system loads"),
+    ("recorded", "large runs: `harness/whole.rs` writes them down"),
     ("sdk", "clients in other languages"),
 ];
 
