@@ -4,4 +4,5 @@
 
 mod engines;
 mod eventsource;
+mod pages;
 mod panels;
