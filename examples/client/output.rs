@@ -2,19 +2,26 @@
 //! could take over the terminal of the person who reads it.
 
 use std::fmt;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
+#[cfg(unix)]
+use std::os::fd::AsFd;
+
+#[cfg(unix)]
+use nix::errno::Errno;
+#[cfg(unix)]
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::parser::Event;
 
 /// Prints events to stdout.
 pub struct Output {
-    to: BufWriter<io::Stdout>,
+    to: BufWriter<Stdout>,
     json: bool,
 }
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        Self { to: BufWriter::new(io::stdout()), json }
+        Self { to: BufWriter::new(Stdout), json }
     }
 
     pub fn event(&mut self, event: &Event) -> io::Result<()> {
@@ -44,6 +51,48 @@ impl Output {
     pub fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
+}
+
+/// Stdout that waits where it has no room for now. It need not have been this program that
+/// made it non-blocking: all processes that share a pipe or a terminal share this, too.
+struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        patiently(|| io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        patiently(|| io::stdout().flush())
+    }
+}
+
+fn patiently<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match act() {
+            #[cfg(unix)]
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                stdout_is(PollFlags::POLLOUT);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Returns when nobody can read stdout any more, and for a file never.
+#[cfg(unix)]
+pub fn wait_until_nobody_reads() {
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    while !stdout_is(PollFlags::empty()).intersects(gone) {}
+}
+
+/// Waits until one of these is so, or nobody can read stdout any more.
+#[cfg(unix)]
+fn stdout_is(flags: PollFlags) -> PollFlags {
+    let stdout = io::stdout();
+    let mut waiting = [PollFd::new(stdout.as_fd(), flags)];
+    while poll(&mut waiting, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    waiting[0].revents().unwrap_or(PollFlags::empty())
 }
 
 /// Whether a character can take over a terminal, or show a text in another order than it is

@@ -33,9 +33,11 @@ pub struct TooLarge;
 #[derive(Debug)]
 pub struct Parser {
     max_event: usize,
-    /// Bytes of the current event that have arrived so far.
+    /// Bytes of the current event in its whole lines: of its type, its data and its ID.
     size: usize,
-    /// The start of a line that has not ended yet.
+    /// Bytes of the line that has not ended yet.
+    line_size: usize,
+    /// The start of that line.
     line: Vec<u8>,
     /// Whether that line is the first one of the stream.
     first: bool,
@@ -59,11 +61,13 @@ pub struct Parser {
 
 impl Parser {
     /// A parser that stops with [`TooLarge`] where it would have to keep more than
-    /// `max_event` bytes of one event. `last_event_id` is the ID to begin with.
+    /// `max_event` bytes of one event: of its type, its data and its ID, and of the line
+    /// that has not ended. `last_event_id` is the ID to begin with.
     pub fn new(max_event: usize, last_event_id: String) -> Self {
         Self {
             max_event,
             size: 0,
+            line_size: 0,
             line: Vec::new(),
             first: true,
             in_data: false,
@@ -87,15 +91,9 @@ impl Parser {
     /// Ends the stream, and discards the event that it left unfinished (9.2.6). The last
     /// event ID and the reconnection time stay for the next stream.
     pub fn end(&mut self) {
-        self.line.clear();
-        self.data.clear();
-        self.event_type.clear();
-        self.id = None;
-        self.size = 0;
-        self.first = true;
-        self.in_data = false;
-        self.after_cr = false;
-        self.dispatched = false;
+        let retry = self.retry;
+        *self = Self::new(self.max_event, take(&mut self.last_event_id));
+        self.retry = retry;
     }
     // ANCHOR_END: feed
 
@@ -119,8 +117,8 @@ impl Parser {
         }
         let end = memchr2(b'\r', b'\n', bytes);
         let piece = &bytes[..end.unwrap_or(bytes.len())];
-        self.size += piece.len();
-        if self.size > self.max_event {
+        self.line_size += piece.len();
+        if self.size + self.line_size > self.max_event {
             return Err(TooLarge);
         }
         let Some(end) = end else {
@@ -144,9 +142,11 @@ impl Parser {
             self.line = line; // the next line uses its memory again
             complete
         };
-        if complete || self.data.is_empty() {
-            self.size = 0;
-        }
+        self.line_size = 0;
+        let id = self.id.as_ref().map_or(0, String::len);
+        // The buffers of a complete event are emptied when the next one is asked for.
+        let buffers = self.data.len() + self.event_type.len() + id;
+        self.size = if complete { 0 } else { buffers };
         Ok(Some(complete))
     }
 

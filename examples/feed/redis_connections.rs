@@ -184,7 +184,7 @@ impl Shared {
     fn seen<T>(&self, answer: Result<T, RedisError>) -> Result<T, Failure> {
         answer.map_err(|error| {
             let refusal = error.code().filter(|code| ELSEWHERE.contains(code));
-            // Of a replica that is known to be one, `primary` waits for the end.
+            // `primary` waits for the end of a replica that is known to be one.
             let is_known = refusal == Some("READONLY") && self.is_replica;
             if error.is_unrecoverable_error() || refusal.is_some() && !is_known {
                 self.failed.cancel();

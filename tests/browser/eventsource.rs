@@ -6,7 +6,6 @@ use std::time::Duration;
 use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
-use serde_json::json;
 use tests::{Browser, Program, pause, serve};
 use tokio_stream::wrappers::IntervalStream;
 use tokio_stream::{StreamExt, once, pending};
@@ -164,30 +163,6 @@ async fn an_id_outlives_its_connection() {
             "a7,b7"
         );
     }
-}
-
-/// A stream of one event and of silence.
-#[handler]
-async fn one_event_and_silence(res: &mut Response) {
-    let first = Ok::<_, Infallible>(SseEvent::default().text("a"));
-    sse::stream(res, once(first).chain(pending()));
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
-async fn the_watchdog_reopens_a_stream_that_has_gone_silent() {
-    let streams = Router::with_path("stream").get(one_event_and_silence);
-    let browser = Browser::start().await;
-    browser.open(&serve(Router::new().get(empty_page).push(streams)).await).await;
-    let script = include_str!("../pages/watchdog.js")
-        .replace("function watched", "watched = function");
-    browser.eval(&format!("eval({})", json!(script))).await;
-    let open = "(window.heard = [], window.stop = \
-        watched('stream', ['message'], (event) => { heard.push(event.type); }, 400), 0)";
-    browser.eval(open).await;
-    browser.until("heard.join().startsWith('open,message,open,message,open')").await;
-    browser.eval("(stop(), heard.length = 0)").await;
-    browser.never("heard.length > 0", WATCH).await;
 }
 
 #[tokio::test]

@@ -6,3 +6,4 @@ mod engines;
 mod eventsource;
 mod pages;
 mod panels;
+mod worker;

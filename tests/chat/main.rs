@@ -1,11 +1,13 @@
 //! Chapters 5 and 6: what `chat` does for its readers, and what nobody can do to it. Here:
 //! users who talk, leave and come back. `bodies` has the messages that are refused, `edge`
-//! the limits of connections and the guard, `readers` those who are slow, many or gone,
-//! `log` the log of the room, `page` the page in a browser, `naive` the faults of
+//! the limits of connections, `foreign` the guard, `readers` those who are slow, many or gone,
+//! `log` the log of the room, `page` and `kept` the page in a browser, `naive` the faults of
 //! `chat_naive`, and `slow` what Tokio and Salvo do.
 
 mod bodies;
 mod edge;
+mod foreign;
+mod kept;
 mod log;
 mod naive;
 mod page;

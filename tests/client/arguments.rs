@@ -1,6 +1,9 @@
 //! The arguments of the client.
 
-use tests::Ended;
+#[cfg(unix)]
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+use tests::{Ended, Process, example};
 
 use crate::client::Client;
 
@@ -34,6 +37,53 @@ async fn bad_arguments_are_one_clear_line() {
     }
 }
 
+/// A password may stand in any argument, in a wrong place, too.
+#[tokio::test]
+async fn no_complaint_about_the_arguments_shows_one() {
+    const SECRET: &str = "http://ann:secret@127.0.0.1:1/";
+    for args in [
+        &["ftp://ann:secret@127.0.0.1/"][..],
+        &["http://ann:secret@"],
+        &["http:///ann:secret@"],
+        &["http://ann:secret@127.0.0.1:99999/"],
+        &["http://ann:secret@[::1/"],
+        &["http://ann:secret@a b/"],
+        &["ann:secret@127.0.0.1"],
+        &["//ann:secret@127.0.0.1/"],
+        &["secret"],
+        &["", SECRET],
+        &[SECRET, SECRET],
+        &["--json", SECRET, "secret"],
+        &["--http://ann:secret@127.0.0.1/"],
+        &["--json=http://ann:secret@127.0.0.1/"],
+        &["--idle", SECRET],
+        &["--idle=secret", SECRET],
+        &["--max-event", SECRET],
+        &["--max-attempts", SECRET],
+        &["--last-event-id", "secret\n", SECRET],
+        &["-H", "secret", SECRET],
+        &["-H", "Bearer secret: a", SECRET],
+        &["-H", "Authorization: secret\nb", SECRET],
+    ] {
+        let Ended { code, stdout, stderr } = Client::start(args).ended().await;
+        let showed = format!("{args:?}: {stdout}{stderr}");
+        assert_eq!(code, Some(1), "{showed}");
+        assert!(!showed.split_once("]: ").unwrap().1.contains("secret"), "{showed}");
+        assert_eq!(stderr.lines().count(), 1, "{showed}");
+    }
+    #[cfg(unix)]
+    for option in [&[][..], &["--json"], &["-H"], &["--idle"]] {
+        let mut command = example("client");
+        command.args(option).arg(OsStr::from_bytes(b"http://ann:secret@\xff/"));
+        let Ended { code, stderr, .. } = Process::spawn(command).ended().await;
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(!stderr.contains("secret"), "{stderr}");
+    }
+    // A slip of the keyboard is still named.
+    let ended = Client::start(&["--josn"]).ended().await;
+    assert!(ended.stderr.contains("--josn"), "{ended:?}");
+}
+
 #[tokio::test]
 async fn help_names_the_options_and_the_exit_codes() {
     for flag in ["--help", "-h"] {
@@ -46,6 +96,10 @@ async fn help_names_the_options_and_the_exit_codes() {
             "--idle SECONDS",
             "--max-event BYTES",
             "--max-attempts N",
+            "no more than a day",
+            "HTTP_PROXY",
+            "NO_PROXY",
+            "431",
             "    0  ",
             "    1  ",
             "    2  ",

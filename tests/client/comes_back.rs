@@ -2,9 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
 use tests::scripted::{Server, stream};
 
 use crate::client::{Client, JITTER, no_content};
+
+/// The longest time that is believed, in seconds. As in `examples/client/answer.rs`.
+const DAY: f64 = 86_400.0;
 
 #[tokio::test]
 async fn the_client_comes_back_with_the_last_event_id() {
@@ -13,13 +17,18 @@ async fn the_client_comes_back_with_the_last_event_id() {
     let asked = server.answer(stream("retry: 0\ndata: a\n\n")).await;
     assert_eq!(asked.header("last-event-id"), Some("é 1"));
     assert_eq!(client.json().await["lastEventId"], "é 1");
-    let asked = server.answer(stream("id: 2\ndata: b\n\nid: 3\ndata: lost\n")).await;
+    // Each stream may begin with a byte order mark, and nothing of an event that was cut
+    // off is part of the next one.
+    let second = "\u{feff}id: 2\ndata: b\n\nid: 3\nevent: lost\ndata: lost\ndata: l";
+    let asked = server.answer(stream(second)).await;
     assert_eq!(asked.header("last-event-id"), Some("é 1"));
-    assert_eq!(client.json().await["lastEventId"], "2");
+    let event = client.json().await;
+    assert_eq!((&event["data"], &event["lastEventId"]), (&"b".into(), &"2".into()));
     // By the standard's letter an event without an ID would forget it here.
-    let asked = server.answer(stream("data: c\n\n")).await;
+    let asked = server.answer(stream("\u{feff}data: c\n\n")).await;
     assert_eq!(asked.header("last-event-id"), Some("2"));
-    assert_eq!(client.json().await["lastEventId"], "2");
+    let event = client.json().await;
+    assert_eq!(event, json!({ "type": "message", "data": "c", "lastEventId": "2" }));
     let asked = server.answer(stream("id\n\n")).await;
     assert_eq!(asked.header("last-event-id"), Some("2"));
     let asked = server.asked().await;
@@ -74,10 +83,19 @@ async fn clients_that_lose_the_server_together_come_back_at_different_times() {
 }
 
 #[tokio::test]
-async fn a_reconnection_time_that_is_too_short_or_too_long_is_bounded() {
-    for (retry, least) in
-        [("0", 0.1), ("99999999999", 3_600.0), ("99999999999999999999999", 3.0)]
-    {
+async fn a_reconnection_time_holds_from_a_tenth_of_a_second_to_a_day() {
+    for (retry, least) in [
+        ("0", 0.1),
+        ("7200000", 7_200.0), // two hours
+        ("86400000", DAY),
+        ("99999999999", DAY),
+        ("9999999999999999", DAY),
+        ("99999999999999999999999", 3.0), // more digits than a number has: none
+        ("-5000", 3.0),
+        ("+5000", 3.0),
+        ("5e3", 3.0),
+        ("", 3.0),
+    ] {
         let server = Server::start().await;
         let client = Client::of(&server, &[]);
         server.answer(stream(&format!("retry: {retry}\ndata: a\n\n"))).await;
@@ -134,8 +152,14 @@ async fn the_client_does_not_come_back_before_retry_after() {
         ("in 10", 7.0, 15.0),
         ("0", 0.1, 0.2),
         ("soon", 0.1, 0.2),
+        ("-1", 0.1, 0.2),
+        ("+7200", 0.1, 0.2),
         ("in 0", 0.1, 0.2),
-        ("999999", 3_600.0, 5_400.0),
+        ("7200", 7_200.0, 10_800.0),
+        ("in 7200", 7_190.0, 10_800.0),
+        ("999999", DAY, DAY * JITTER),
+        ("in 999999", DAY, DAY * JITTER),
+        ("99999999999999999999999", DAY, DAY * JITTER),
     ] {
         let server = Server::start().await;
         let client = Client::of(&server, &[]);
@@ -153,4 +177,21 @@ async fn the_client_does_not_come_back_before_retry_after() {
             assert!(waited.as_secs_f64() >= least, "{asked_for}: {waited:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_last_event_id_that_is_too_long_for_the_server_ends_the_client_and_is_named()
+ {
+    let server = Server::start().await;
+    let mut client = Client::of(&server, &[]);
+    let id = "x".repeat(100_000);
+    server.answer(stream(&format!("retry: 0\nid: {id}\ndata: a\n\n"))).await;
+    assert_eq!(client.line().await, format!("message (id {id}): a"));
+    let refuse = "HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n";
+    let asked = server.answer(refuse).await;
+    assert_eq!(asked.header("last-event-id").map(str::len), Some(id.len()));
+    let ended = client.ended().await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let why = "the last event ID has 100000 bytes";
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
 }

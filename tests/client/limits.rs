@@ -72,13 +72,33 @@ async fn an_event_without_an_end_ends_the_client_with_exit_code_4() {
 
 #[tokio::test]
 async fn the_greatest_size_of_an_event_is_the_same_however_its_bytes_are_cut() {
-    let exact = format!("data: {}\n\n", "x".repeat(94)); // 100 bytes and two line ends
-    let over = format!("data: {}\n\n", "x".repeat(95));
-    let lines = format!("{}\n", "data: 567890\r\n".repeat(8)); // 96
-    // Lines that are not part of an event do not count.
-    let others =
-        format!("{}{exact}", ": comment\nretry: 0\nevent: e\nid: 1\n".repeat(50));
-    for (bytes, code) in [(&exact, 0), (&over, 4), (&lines, 0), (&others, 0)] {
+    let x = |count| "x".repeat(count);
+    let exact = format!("data: {}\n\n", x(94)); // 100 bytes and two line ends
+    let over = format!("data: {}\n\n", x(95));
+    let lines = format!("{}\n", "data: 567890\r\n".repeat(8));
+    // Only the bytes that are kept count: no comments, nothing that a line has replaced.
+    let others = format!(
+        "{}data: {}\n\n",
+        ": comment\nretry: 0\nevent: e\nid: 1\n".repeat(50),
+        x(92)
+    );
+    let within = format!("data: a\n{}\n", ": comment\n".repeat(50));
+    // The type, the ID and the data count together, and so does a line that has no end.
+    let parts = |size| format!("event: {0}\nid: {0}\ndata: {0}\n\n", x(size));
+    let no_data = format!("event: {0}\nid: {0}\n\n", x(60));
+    let unfinished = format!("event: {0}\nid: {0}\n: {0}", x(40));
+    for (bytes, code) in [
+        (&exact, 0),
+        (&over, 4),
+        (&lines, 0),
+        (&others, 0),
+        (&within, 0),
+        (&parts(31), 0),
+        (&parts(32), 4),
+        (&parts(90), 4),
+        (&no_data, 4),
+        (&unfinished, 4),
+    ] {
         for size in [1, 7, usize::MAX] {
             let server = Server::start().await;
             let client = Client::of(&server, &["--max-event", "100"]);

@@ -1,11 +1,17 @@
 //! Chapter 9: `client` reads a stream as the standard says, and prints it so that people and
 //! programs can trust its output.
 
+mod answers;
 mod arguments;
+mod certificates;
 mod client;
 mod comes_back;
+mod libraries;
 mod limits;
 mod others;
+mod output;
+mod pages;
+mod proxies;
 mod requests;
 
 use std::sync::Arc;
@@ -15,7 +21,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::cases::{Case, cases};
 use tests::scripted::{Server, chunked, stream};
-use tests::{Ended, Process, Program, example, until, within};
+use tests::{Ended, Program, example, until};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
@@ -131,72 +137,6 @@ async fn control_characters_in_a_stream_do_not_reach_the_terminal() {
     assert!(stdout.chars().chain(stderr.chars()).all(harmless), "{stdout}{stderr}");
     // An ID that no header can have is not sent, and the client says so.
     assert!(stderr.contains("no header can have"), "{stderr}");
-}
-
-#[tokio::test]
-async fn only_an_event_stream_is_read() {
-    for kind in [
-        "text/event-stream",
-        "Text/Event-Stream; charset=UTF-8",
-        "text/event-stream;charset=iso-8859-1",
-    ] {
-        let server = Server::start().await;
-        let mut client = Client::of(&server, &[]);
-        let response =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\ndata: é\n\n");
-        server.answer(response).await;
-        assert_eq!(client.line().await, "message: é", "{kind}");
-    }
-    for head in [
-        "content-type: text/plain\r\n",
-        "content-type: text/event-streams\r\n",
-        "content-type: application/json\r\n",
-        "content-type: \r\n",
-        "",
-    ] {
-        let server = Server::start().await;
-        let client = Client::of(&server, &[]);
-        server.answer(format!("HTTP/1.1 200 OK\r\n{head}\r\ndata: a\n\n")).await;
-        let ended = client.ended().await;
-        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{head}: {ended:?}");
-        assert!(ended.stderr.contains("not text/event-stream"), "{ended:?}");
-    }
-}
-
-#[tokio::test]
-async fn the_client_ends_quietly_when_nobody_reads_its_output_any_more() {
-    let server = Server::start().await;
-    let mut client = Client::of(&server, &[]);
-    let mut asked = server.asked().await;
-    asked.stream("data: a\n\n").await;
-    assert_eq!(client.line().await, "message: a");
-    client.close_stdout();
-    // A process that another test starts at this moment holds the pipe for an instant, too.
-    // Then one event still finds a reader, and the client ends with the next one.
-    let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    let write = async {
-        while asked.socket.write_all(b"data: b\n\n").await.is_ok() {
-            ticks.tick().await;
-        }
-    };
-    within("the client leaves", write).await;
-    let ended = client.ended().await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.stderr, "client: connected\n");
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn output_that_cannot_be_written_ends_the_client_with_a_reason() {
-    let server = Server::start().await;
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = example("client");
-    command.arg(server.url("/events")).stdout(full);
-    let client = Client::from(Process::spawn(command));
-    server.answer(stream("data: a\n\n")).await;
-    let ended = client.ended().await;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("cannot write"), "{ended:?}");
 }
 
 #[tokio::test]

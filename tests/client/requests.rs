@@ -99,4 +99,25 @@ async fn a_password_in_the_url_is_used_and_not_shown() {
     let ended = client.ended().await;
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(!ended.stderr.contains("secret"), "{ended:?}");
+    // Nor in the reason for a refusal, nor where a redirect leads to one with a password.
+    let elsewhere = "location: http://ann:secret@[::1/\r\n";
+    let nowhere = "location: ftp://ann:secret@127.0.0.1/\r\n";
+    let gone = "location: http://ann:secret@127.0.0.1:1/\r\n";
+    for (status, headers) in [
+        (404, ""),
+        (200, ""),
+        (503, ""),
+        (307, elsewhere),
+        (307, nowhere),
+        (307, gone),
+    ] {
+        let server = Server::start().await;
+        let url = server.url("/events?key=secret").replace("//", "//ann:secret@");
+        let client = Client::start(&["--max-attempts", "1", &url]);
+        let end = "content-length: 0\r\nconnection: close\r\n\r\n";
+        server.answer(format!("HTTP/1.1 {status} No\r\n{headers}{end}")).await;
+        let ended = client.ended().await;
+        assert!(matches!(ended.code, Some(2 | 3)), "{ended:?}");
+        assert!(!ended.stderr.contains("secret"), "{ended:?}");
+    }
 }

@@ -4,6 +4,7 @@
 mod eventsource;
 mod page;
 mod streams;
+mod wrapper;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! What strangers cannot do to `feed`: take all its connections, hold its memory or its end,
-//! or read and write through the browser of somebody else.
+//! Strangers who would take all connections of `feed`, hold its memory or its end, or read and
+//! write through the browser of somebody else.
 
 use std::time::Duration;
 

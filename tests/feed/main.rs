@@ -6,7 +6,7 @@ mod client;
 // The same as bytes.
 mod wire;
 
-// What strangers cannot do.
+// Limits and refusals for strangers.
 #[cfg(unix)]
 mod edge;
 // A failing sync, a clock that jumps.

@@ -6,6 +6,7 @@ mod edge; // what strangers cannot do
 mod faults; // model servers that break off, and proxies
 mod glued; // four ways to send a token
 mod heads; // heads of responses
+mod kept; // the page, left and found again
 mod limits; // refused requests, and bounds
 mod model; // the stand-in
 mod odd; // odd streams of model servers

@@ -30,7 +30,7 @@ async fn assert_read_once(redis: &Redis, last: usize, stored: usize) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs redis-server"]
 async fn a_replay_reads_each_event_once() {
-    /// What Redis sends around a number, when it is short.
+    /// Bytes that Redis sends around a number.
     const AROUND: usize = 65;
     for sizes in [
         vec![(2_000, 4_000)],
