@@ -4,5 +4,6 @@
 
 mod engines;
 mod eventsource;
+mod pages;
 mod panels;
 mod worker;
