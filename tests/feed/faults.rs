@@ -286,7 +286,7 @@ async fn a_new_log_is_synced_with_its_folder_and_an_old_one_is_there_already() {
 }
 
 #[tokio::test]
-#[ignore = "needs 17,000 open files"]
+#[ignore = "needs 18,500 open files"]
 async fn more_posts_than_may_wait_for_a_slow_disk_are_refused_with_the_reason() {
     /// As in `examples/feed/disk.rs`: that many wait, and that many are being stored.
     const MAX_WAITING: usize = 4_096;
