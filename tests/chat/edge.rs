@@ -140,6 +140,22 @@ async fn a_body_that_is_too_long_is_read_up_to_a_bound_and_kept_nowhere() {
     assert!(grown < 4 << 20, "{grown} bytes more for a body of 20 MiB");
 }
 
+/// Cookies belong to a host and not to a port: on `localhost`, those of all programs come.
+#[tokio::test]
+async fn a_head_with_too_many_cookies_is_refused_with_431() {
+    let chat = Program::start("chat").await;
+    let get = |cookie: usize| {
+        let cookie = "c".repeat(cookie);
+        format!(
+            "GET / HTTP/1.1\r\nhost: a\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n"
+        )
+    };
+    let answer = ask(&chat, get(7_000).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = ask(&chat, get(20_000).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_client_that_asks_first_is_refused_before_it_sends() {
     let chat = Program::start("chat").await;
