@@ -52,12 +52,14 @@ impl Limits {
     /// opens itself. Where the system does not allow it, there are fewer streams. (A server
     /// that has no connection left accepts none, and its clients wait in silence.)
     pub fn raise(streams: usize, own_files: usize) -> io::Result<Self> {
+        // A third more connections than streams: then a fourth of them is free of streams.
         let wanted = own_files + streams + SPARE.min(streams.div_ceil(3));
         let files = rlimit::increase_nofile_limit(wanted as u64)?;
         let files = usize::try_from(files).unwrap_or(wanted).min(wanted);
         let connections = files.saturating_sub(own_files);
-        let few =
-            || format!("{files} open files are too few (try ulimit -n {wanted})");
+        let few = || {
+            format!("{files} open files are too few (ulimit -Hn has to be {wanted})")
+        };
         if connections < 2 {
             return Err(io::Error::other(few()));
         }

@@ -79,7 +79,7 @@ async fn where_few_files_may_be_open_a_full_room_says_so() {
 fn a_program_that_may_open_hardly_any_file_says_so_and_ends() {
     let ended = tests::run_with_open_files("chat", 40);
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("try ulimit -n 18496"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ulimit -Hn has to be 18496"), "{}", ended.stderr);
 }
 
 #[tokio::test]

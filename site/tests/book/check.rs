@@ -194,8 +194,8 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "a program whose header names no chapter",
-        make: |book| edit(book, "examples/client/main.rs", "Chapter 9", "That page"),
-        place: ("examples/client/main.rs", "//!"),
+        make: |book| edit(book, "examples/tick/main.rs", "Chapter 2", "That page"),
+        place: ("examples/tick/main.rs", "//!"),
         says: "the header does not name the program's chapter",
     },
     Mistake {

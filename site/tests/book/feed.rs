@@ -55,7 +55,9 @@ async fn the_feed_in_the_book_is_killed_for_real_and_loses_nothing() {
     assert_eq!(write_to_feed(&book, "other", "k1").await.status(), 422);
     assert_eq!(write_to_feed(&book, "two", "k2").await.status(), 201);
     let back = book.request("GET", "/live/feed/events").header("last-event-id", id);
-    assert_eq!(book.events_of(back).await.data().await, "two");
+    let mut back = book.events_of(back).await;
+    assert_eq!(back.next().await.unwrap().event, "begin");
+    assert_eq!(back.data().await, "two");
 
     let again = kill_feed(&book).await;
     assert_eq!(again["killed"], killed["pid"]);
