@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use reqwest::Client;
 use serde_json::json;
-use tempfile::TempDir;
 use tests::follow::{Follower, Random};
 use tests::redis::Redis;
-use tests::{Run, pause, root, until, within};
-use tokio::net::{TcpListener, TcpStream};
+use tests::{Nginx, Run, pause, root, within};
 use tokio::sync::watch::channel;
 
 use super::{
@@ -95,45 +91,18 @@ async fn readers_that_move_between_two_servers_see_every_event_once() {
     assert_eq!(redis.count(&["XLEN", STREAM]).await, EVENTS);
 }
 
-/// nginx before two servers, as the book sets it up. Dropping it ends it.
-struct Nginx {
-    process: Child,
-    url: String,
-    _folder: TempDir,
-}
-
-impl Nginx {
-    /// Returns when it accepts connections.
-    async fn start(servers: &[Feed; 2]) -> Self {
-        let conf = root().join("examples/feed/nginx.conf");
-        let mut conf = fs::read_to_string(conf).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let front = free.local_addr().unwrap().to_string();
-        drop(free);
-        let [a, b] = servers.each_ref().map(addr);
-        for (port, addr) in [("8698", a), ("8699", b), ("8690", &front)] {
-            conf = conf.replace(&format!("127.0.0.1:{port}"), addr);
-        }
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("nginx.conf"), conf).unwrap();
-        let mut nginx = Command::new("nginx");
-        nginx.arg("-p").arg(folder.path());
-        nginx.args(["-e", "stderr", "-c", "nginx.conf"]);
-        let process = nginx.spawn().expect("`nginx` is installed");
-        let nginx =
-            Self { process, url: format!("http://{front}"), _folder: folder };
-        until("nginx listens", async || TcpStream::connect(&front).await.is_ok())
-            .await;
-        nginx
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // If it were killed, it could not end its worker.
-        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM);
-        drop(self.process.wait());
-    }
+/// nginx before two servers, as the book sets it up.
+async fn nginx_before(servers: &[Feed; 2]) -> Nginx {
+    let file = root().join("examples/feed/nginx.conf");
+    let lines = fs::read_to_string(file).unwrap();
+    let [a, b] = servers.each_ref().map(addr);
+    Nginx::start(|front| {
+        let places = [("8698", a), ("8699", b), ("8690", front)];
+        places.iter().fold(lines, |lines, (port, addr)| {
+            lines.replace(&format!("127.0.0.1:{port}"), addr)
+        })
+    })
+    .await
 }
 
 fn addr(server: &Feed) -> &str {
@@ -146,7 +115,7 @@ async fn behind_nginx_a_server_may_be_killed_at_any_time() {
     const EVENTS: usize = 2_000;
     let redis = Redis::start().await;
     let mut servers = two(&redis).await;
-    let nginx = Nginx::start(&servers).await;
+    let nginx = nginx_before(&servers).await;
     let (_to, at) = channel(nginx.url.clone());
     let (done, mut progress) = channel(0);
     let follower = tokio::spawn(follow(Follower::from_start(&at), EVENTS));
@@ -168,7 +137,7 @@ async fn behind_nginx_a_server_may_be_killed_at_any_time() {
 async fn more_streams_fit_through_nginx_than_its_512_connections() {
     let redis = Redis::start().await;
     let servers = two(&redis).await;
-    let nginx = Nginx::start(&servers).await;
+    let nginx = nginx_before(&servers).await;
     let client = Client::new();
     let come = (0..600).map(async |_| {
         let request = client.get(format!("{}/events", nginx.url));
