@@ -36,8 +36,9 @@ const HEAD: Duration = Duration::from_secs(15);
 const BODY: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of what it is sent.
 const STALL: Duration = Duration::from_secs(30);
-/// How long a connection that is closed is read on (RFC 9112, 9.6).
+/// How long a connection that is closed is read on (RFC 9112, 9.6), and how many bytes.
 const LINGER: Duration = Duration::from_secs(5);
+const MAX_LINGERED: usize = 64 << 20;
 // ANCHOR_END: bounds
 
 // ANCHOR: limits
@@ -115,7 +116,8 @@ impl Acceptor for Edge {
     ) -> io::Result<Accepted<Self::Coupler, Self::Stream>> {
         let accepted = self.inner.accept(fuse).await?;
         let stop = self.stop.clone();
-        let lingering = |inner| Lingering { inner, stop, over: None };
+        let lingering =
+            |inner| Lingering { inner, stop, over: None, left: MAX_LINGERED };
         Ok(accepted.map_into(|_| TcpCoupler::new(), lingering))
     }
 }
@@ -125,6 +127,8 @@ pub struct Lingering {
     stop: CancellationToken,
     /// Ready when nothing is waited for any more, once this side is closed.
     over: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// How many bytes are read until then.
+    left: usize,
 }
 
 impl AsyncWrite for Lingering {
@@ -142,15 +146,18 @@ impl AsyncWrite for Lingering {
         let is_over =
             self.over.as_mut().is_none_or(|o| o.as_mut().poll(cx).is_ready());
         let mut bytes = [0; 8_192];
-        loop {
+        while self.left > 0 {
             let mut bytes = ReadBuf::new(&mut bytes);
             // Tokio answers `Pending` now and then, even if there is always more to read.
             match Pin::new(&mut self.inner).poll_read(cx, &mut bytes) {
-                Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {}
-                Poll::Pending if !is_over => return Poll::Pending,
-                _ => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {
+                    self.left = self.left.saturating_sub(bytes.filled().len());
+                }
+                Poll::Pending => break,
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
             }
         }
+        if is_over { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_write(
