@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tests::{Program, until, within};
+use tests::{Program, until, until_at_most, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -262,12 +262,9 @@ async fn streams_that_are_replaced_end_although_nobody_reads_them() {
             bob.message().await;
         }
     }
-    let deadline = timeout(Duration::from_secs(45), async {
-        while chat.sockets() > sockets + 2 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    });
-    deadline.await.expect("one stream is left of twenty, and the poster");
+    let time = Duration::from_secs(45);
+    let few = async || chat.sockets() <= sockets + 2;
+    until_at_most(time, "one stream of twenty is left, and the poster", few).await;
 }
 
 #[tokio::test]

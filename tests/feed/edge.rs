@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tempfile::tempdir;
-use tests::{Program, until, within};
+use tests::{Program, until, until_at_most, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -125,12 +125,9 @@ async fn streams_that_are_replaced_end_although_nobody_reads_them() {
     for _ in 0..20 {
         stuck.push(raw_stream(&feed, &path).await);
     }
-    let deadline = timeout(Duration::from_secs(50), async {
-        while feed.sockets() > sockets + 2 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    });
-    deadline.await.expect("one stream of twenty is left");
+    let time = Duration::from_secs(50);
+    let few = async || feed.sockets() <= sockets + 2;
+    until_at_most(time, "one stream of twenty is left", few).await;
 }
 
 #[tokio::test]

@@ -42,5 +42,5 @@ pub use preload::Preload;
 pub use process::Process;
 pub use program::Program;
 pub use recorded::{Recording, assert_recorded, assert_text_but_numbers, session};
-pub use wait::{PATIENCE, pause, until, within};
+pub use wait::{PATIENCE, pause, until, until_at_most, within};
 pub use whole::Run;

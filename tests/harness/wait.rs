@@ -30,12 +30,19 @@ async fn waited<T>(
 }
 
 /// Waits until a condition holds, but not for ever.
-pub async fn until<F: Future<Output = bool>>(
+pub async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    until_at_most(PATIENCE, what, holds).await;
+}
+
+/// Waits until a condition holds, and has more or less time: for what a program's own limit
+/// brings about.
+pub async fn until_at_most<F: Future<Output = bool>>(
+    time: Duration,
     what: &str,
     mut holds: impl FnMut() -> F,
 ) {
     let mut glances = tokio::time::interval(GLANCE);
-    within(what, async {
+    waited(time, what, async {
         while !holds().await {
             glances.tick().await;
         }
