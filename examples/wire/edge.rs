@@ -94,7 +94,6 @@ pub fn server(
 }
 // ANCHOR_END: server
 
-// ANCHOR: linger
 /// Accepts connections that are read on for a while when they are closed: a system that
 /// closes with bytes unread resets the connection, and the client may lose the answer.
 pub struct Edge {
@@ -122,6 +121,7 @@ impl Acceptor for Edge {
     }
 }
 
+// ANCHOR: linger
 pub struct Lingering {
     inner: StraightStream<TcpStream>,
     stop: CancellationToken,
@@ -159,6 +159,7 @@ impl AsyncWrite for Lingering {
         }
         if is_over { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
+    // ANCHOR_END: linger
 
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -185,7 +186,6 @@ impl AsyncRead for Lingering {
         Pin::new(&mut self.inner).poll_read(cx, bytes)
     }
 }
-// ANCHOR_END: linger
 
 // ANCHOR: read
 /// Reads a body of at most `max` bytes. Up to a bound, it also reads what is too much: many
