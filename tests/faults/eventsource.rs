@@ -146,7 +146,7 @@ async fn eventsource_does_after_each_fault_what_the_table_says() {
     let names = known(&Program::start("faults").await).await;
     let [chromium, firefox] = Browser::both().await;
     let both = join(cells(&chromium), cells(&firefox)).await;
-    // Tables in Markdown, which chapter 4 includes.
+    // Tables in Markdown, which `faults.md` includes.
     let row = |name: &str, first: &str, again: &str| {
         format!("| {name} | {first} | {again} |\n")
     };

@@ -15,7 +15,7 @@ async function ask(prompt, onToken) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) throw new Error('the answer broke off');
-    // Wrong for streams whose lines end in CR or CRLF; chapter 3 has all the rules.
+    // Wrong for streams whose lines end in CR or CRLF; `wire.md` has all the rules.
     const events = (unread + value).split('\n\n');
     unread = events.pop();
     for (const event of events) {

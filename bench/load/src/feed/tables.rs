@@ -35,7 +35,7 @@ fn anchored(name: &str, table: &str) -> String {
 /// The figures of each round, below the name of what was measured.
 type Rounds<F> = [(String, Vec<F>)];
 
-/// The table of chapter 8: the rows are measures, the columns stores.
+/// The table of `feed.md`: the rows are measures, the columns stores.
 fn short(logs: &Rounds<log::Figures>) -> Result<String> {
     type Measure = (&'static str, &'static str, usize, fn(&log::Figures) -> f64);
     let measures: [Measure; 6] = [
