@@ -160,7 +160,7 @@ pub fn table(verbose: bool, quick: bool) -> Result<String> {
     let rules = rules()?;
     let count = cases.len();
     let head = format!(
-        "| parser | passed, of {count} | events right | rules: faults (cases) |\n\
+        "| parser | passed, of {count} | events right | rule: fault (cases) |\n\
          | --- | --: | --: | --- |\n"
     );
     let mut rows = Vec::new();
@@ -186,15 +186,13 @@ pub fn table(verbose: bool, quick: bool) -> Result<String> {
         }
         let wrong: Vec<_> = wrong
             .into_iter()
-            .map(|(rule, kinds)| {
-                let kinds: Vec<_> = kinds
-                    .into_iter()
-                    .map(|(kind, count)| format!("`{kind}` ({count})"))
-                    .collect();
-                format!("`{}`: {}", RULES[rule], kinds.join(", "))
+            .flat_map(|(rule, kinds)| {
+                kinds.into_iter().map(move |(kind, count)| {
+                    format!("`{}: {kind}` ({count})", RULES[rule])
+                })
             })
             .collect();
-        let wrong = if wrong.is_empty() { "–".into() } else { wrong.join("; ") };
+        let wrong = if wrong.is_empty() { "–".into() } else { wrong.join(", ") };
         rows.push(format!(
             "| {} | {passed} | {events} | {wrong} |",
             subject.title()?
