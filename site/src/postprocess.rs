@@ -114,6 +114,10 @@ impl<'a> Postprocess<'a> {
                 &format!("<a href=\"{url}\" aria-current=\"page\">"),
                 1,
             );
+        if shown.tag != source.tag {
+            // Listings and sessions are those of the English page.
+            html = html.replace("<pre", &format!("<pre lang=\"{}\"", source.tag));
+        }
         if let Some(sign) = &shown.settings.decimal {
             html = FIGURE.replace_all(&html, format!("${{1}}{sign}${{2}}")).into();
         }
