@@ -18,6 +18,8 @@ pub const EDIT: &str = "EDIT-URL";
 const RELOAD: &str = "live/reload.js";
 
 static HEADING: Lazy<Regex> = lazy_regex!(r#"<h[1-6] id="([^"]*)""#);
+/// A cell that holds a figure: a number with decimals, and its unit.
+static FIGURE: Lazy<Regex> = lazy_regex!(r"(<td[^>]*>-?\d+)\.(\d+(?: [^<]*)?</td>)");
 static BANNER: Lazy<Regex> =
     lazy_regex!(r#"(?s)<template data-banner="(\w+)">(.*?)</template>\s*"#);
 
@@ -112,6 +114,13 @@ impl<'a> Postprocess<'a> {
                 &format!("<a href=\"{url}\" aria-current=\"page\">"),
                 1,
             );
+        if shown.tag != source.tag {
+            // Listings and sessions are those of the English page.
+            html = html.replace("<pre", &format!("<pre lang=\"{}\"", source.tag));
+        }
+        if let Some(sign) = &shown.settings.decimal {
+            html = FIGURE.replace_all(&html, format!("${{1}}{sign}${{2}}")).into();
+        }
         if state == State::Missing {
             html =
                 html.replace("<main>", &format!("<main lang=\"{}\">", source.tag));
