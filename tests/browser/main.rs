@@ -7,4 +7,5 @@ mod eventsource;
 mod pages;
 mod panels;
 mod reading;
+mod tabs;
 mod worker;
