@@ -8,4 +8,5 @@ mod pages;
 mod panels;
 mod reading;
 mod tabs;
+mod search;
 mod worker;
