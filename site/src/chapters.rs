@@ -100,7 +100,10 @@ impl Chapters {
         }
         for (range, target) in &text.links {
             let shown = &text.text[range.clone()];
+            // A status code may lead to its entry, say.
+            let elsewhere = !target.starts_with('#');
             if is_number(shown)
+                && elsewhere
                 && !numbers.contains(&range.start)
                 && let Some(message) = self.misleads(file, shown, target, false)
             {

@@ -7,4 +7,6 @@ mod eventsource;
 mod pages;
 mod panels;
 mod reading;
+mod search;
+mod tabs;
 mod worker;

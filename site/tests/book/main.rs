@@ -13,6 +13,7 @@ mod feed;
 mod languages;
 mod middle;
 mod page;
+mod search;
 mod serve;
 mod stock;
 mod translate;
