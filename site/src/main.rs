@@ -8,10 +8,11 @@
 //! serve                                                  cargo book
 //! check                                                  cargo book check
 //! build                                                  cargo book build
-//! postprocess   translate                                HTML; cargo book translate
+//! postprocess   machines   translate                     HTML; sitemap; cargo book translate
 //! search                                                 what the page's search knows
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   compiled   supervise              the sources; a process
+//! history   sources                                      git; links to the repository
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
@@ -23,13 +24,16 @@ mod compiled;
 mod content;
 mod files;
 mod forward;
+mod history;
 mod links;
+mod machines;
 mod page;
 mod postprocess;
 mod programs;
 mod recording;
 mod search;
 mod serve;
+mod sources;
 mod supervise;
 mod theme;
 mod translate;
