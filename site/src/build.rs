@@ -12,9 +12,10 @@ use mdbook_driver::book::BookItem;
 use mdbook_html::HtmlHandlebars;
 
 use crate::book::{Book, Language, Title};
+use crate::content::heading_ids;
 use crate::files::{copy_assets, prune};
 use crate::page::{self, State};
-use crate::postprocess::{EDIT, Live, Postprocess, heading_ids};
+use crate::postprocess::{EDIT, Live, Postprocess};
 use crate::recording::Recordings;
 use crate::theme::translate_theme;
 

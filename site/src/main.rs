@@ -11,7 +11,7 @@
 //! postprocess   translate                                HTML; cargo book translate
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   compiled   supervise              the sources; a process
-//! page   links   recording   files   forward             Markdown, HTML, folders, HTTP
+//! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
 mod book;
@@ -19,6 +19,7 @@ mod build;
 mod chapters;
 mod check;
 mod compiled;
+mod content;
 mod files;
 mod forward;
 mod links;
