@@ -93,7 +93,7 @@ document.addEventListener('keydown', (event) => {
   if (typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (event.key === '/') {
     event.preventDefault();
-    document.getElementById('search').showPopover();
+    document.getElementById('search')?.showPopover();
   }
   const turn = { ArrowLeft: 'prev', ArrowRight: 'next' }[event.key];
   if (turn) document.querySelector(`.turn a[rel=${turn}]`)?.click();

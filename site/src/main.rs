@@ -9,6 +9,7 @@
 //! check                                                  cargo book check
 //! build                                                  cargo book build
 //! postprocess   translate                                HTML; cargo book translate
+//! search                                                 what the page's search knows
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   compiled   supervise              the sources; a process
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
@@ -27,6 +28,7 @@ mod page;
 mod postprocess;
 mod programs;
 mod recording;
+mod search;
 mod serve;
 mod supervise;
 mod theme;

@@ -7,6 +7,7 @@ mod eventsource;
 mod pages;
 mod panels;
 mod reading;
+mod search;
 mod tabs;
 mod websocket;
 mod worker;

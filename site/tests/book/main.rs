@@ -12,6 +12,7 @@ mod check;
 mod feed;
 mod languages;
 mod page;
+mod search;
 mod serve;
 mod stock;
 mod translate;
