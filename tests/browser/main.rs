@@ -9,5 +9,4 @@ mod panels;
 mod reading;
 mod search;
 mod tabs;
-mod websocket;
 mod worker;
