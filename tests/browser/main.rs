@@ -6,4 +6,5 @@ mod engines;
 mod eventsource;
 mod pages;
 mod panels;
+mod tabs;
 mod worker;
