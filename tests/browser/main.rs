@@ -6,5 +6,7 @@ mod engines;
 mod eventsource;
 mod pages;
 mod panels;
+mod reading;
 mod tabs;
+mod search;
 mod worker;

@@ -159,6 +159,13 @@ impl Browser {
         within(set, self.chromium().cdp().send_raw(set, size)).await.unwrap();
     }
 
+    /// Shows the page as on paper.
+    pub async fn on_paper(&self) {
+        let set = "Emulation.setEmulatedMedia";
+        let paper = json!({ "media": "print" });
+        within(set, self.chromium().cdp().send_raw(set, paper)).await.unwrap();
+    }
+
     /// Waits until an expression is true in the page.
     pub async fn until(&self, expression: &str) {
         let what = format!("{}, {expression}", self.name());
