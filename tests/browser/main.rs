@@ -7,6 +7,6 @@ mod eventsource;
 mod pages;
 mod panels;
 mod reading;
-mod tabs;
 mod search;
+mod tabs;
 mod worker;
