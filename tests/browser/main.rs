@@ -9,4 +9,5 @@ mod panels;
 mod reading;
 mod search;
 mod tabs;
+mod websocket;
 mod worker;
