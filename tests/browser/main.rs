@@ -6,5 +6,7 @@ mod engines;
 mod eventsource;
 mod pages;
 mod panels;
+mod pictures;
 mod tabs;
+mod windows;
 mod worker;
