@@ -7,6 +7,8 @@ mod eventsource;
 mod pages;
 mod panels;
 mod pictures;
+mod reading;
+mod search;
 mod tabs;
 mod windows;
 mod worker;
