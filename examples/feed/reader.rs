@@ -19,7 +19,7 @@ use super::store::Store;
 pub const MAX_READERS: usize = 16_384;
 /// How long a client waits that has lost its connection, before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
+/// Silence after which a comment is sent: proxies cut quiet streams, nginx after 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 // ANCHOR_END: bounds
 
@@ -119,9 +119,11 @@ pub enum Begin {
 /// The first event of a stream says nothing, and gives its reader a place: who is cut off
 /// before the next one comes back with this ID, and misses nothing. By the standard, an ID
 /// would count without type and data. In Firefox and Safari it does not.
+// ANCHOR: begin_event
 fn begin(position: Id) -> String {
     let retry = RETRY.as_millis();
     format!("event: begin\ndata:\nid: {position}\nretry: {retry}\n\n")
+    // ANCHOR_END: begin_event
 }
 // ANCHOR_END: first
 

@@ -12,10 +12,12 @@ use mdbook_driver::book::BookItem;
 use mdbook_html::HtmlHandlebars;
 
 use crate::book::{Book, Language, Title};
+use crate::content::heading_ids;
 use crate::files::{copy_assets, prune};
 use crate::page::{self, State};
-use crate::postprocess::{EDIT, Live, Postprocess, heading_ids};
+use crate::postprocess::{EDIT, Live, Postprocess};
 use crate::recording::Recordings;
+use crate::search::Search;
 use crate::theme::translate_theme;
 
 /// The ids that mdBook gave to the headings of each page.
@@ -59,18 +61,15 @@ pub fn build(book: &Book, dest: &Path, live: Option<&Live>) -> Result<Report> {
     let mut ids = Ids::new();
     let mut pages = 0;
     for language in &book.languages {
-        let out = if language.tag == book.source().tag {
-            out.clone()
-        } else {
-            out.join(&language.tag)
-        };
+        let out = folder(book, language, &out);
         render(book, language, &out, work.path(), &ids)?;
         if ids.is_empty() {
             ids = all_heading_ids(book, &out)?;
         }
         pages += book.pages().count();
     }
-    let postprocess = Postprocess::new(book, live)?;
+    let search = Search::write(book, &out, |language| folder(book, language, &out))?;
+    let postprocess = Postprocess::new(book, live, &search)?;
     for language in &book.languages {
         postprocess.pages(language, &out)?;
     }
@@ -84,6 +83,15 @@ pub fn build(book: &Book, dest: &Path, live: Option<&Live>) -> Result<Report> {
     fs::rename(&out, &dest)?;
     let languages = book.languages.len();
     Ok(Report { pages, languages, took: start.elapsed(), dest })
+}
+
+/// The folder of a language's pages in the output.
+fn folder(book: &Book, language: &Language, out: &Path) -> PathBuf {
+    if language.tag == book.source().tag {
+        out.to_path_buf()
+    } else {
+        out.join(&language.tag)
+    }
 }
 
 /// Lets mdBook render one language.

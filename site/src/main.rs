@@ -9,9 +9,10 @@
 //! check                                                  cargo book check
 //! build                                                  cargo book build
 //! postprocess   translate                                HTML; cargo book translate
+//! search                                                 what the page's search knows
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   compiled   supervise              the sources; a process
-//! page   links   recording   files   forward             Markdown, HTML, folders, HTTP
+//! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
 mod book;
@@ -19,6 +20,7 @@ mod build;
 mod chapters;
 mod check;
 mod compiled;
+mod content;
 mod files;
 mod forward;
 mod links;
@@ -26,6 +28,7 @@ mod page;
 mod postprocess;
 mod programs;
 mod recording;
+mod search;
 mod serve;
 mod supervise;
 mod theme;

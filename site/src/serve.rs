@@ -152,7 +152,7 @@ async fn reload_script(res: &mut Response) {
     res.render(Text::Js(include_str!("reload.js")));
 }
 
-/// Files with a hash in their name never change; everything else is asked for again.
+/// Files with a hash in their name, or in their folder's, never change; everything else is asked for again.
 #[handler]
 async fn cache(
     req: &mut Request,
@@ -160,7 +160,7 @@ async fn cache(
     depot: &mut Depot,
     ctrl: &mut FlowCtrl,
 ) {
-    let hashed = lazy_regex::regex_is_match!(r"-[0-9a-f]{8}\.", req.uri().path());
+    let hashed = lazy_regex::regex_is_match!(r"-[0-9a-f]{8}[./]", req.uri().path());
     let value =
         if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
     ctrl.call_next(req, depot, res).await;

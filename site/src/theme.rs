@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use lazy_regex::{Captures, Lazy, Regex, lazy_regex};
 
 use crate::book::Language;
+use crate::files::files_but;
 use crate::recording::escape;
 
 /// The page's template.
@@ -33,11 +34,10 @@ pub fn words(theme: &Path) -> Result<BTreeSet<String>> {
     Ok(words)
 }
 
-/// The English words of the scripts, which are the files at the top of the theme.
+/// The English words of our own scripts, those of the search among them.
 fn words_of_scripts(theme: &Path) -> Result<BTreeSet<String>> {
     let mut words = BTreeSet::new();
-    for entry in fs::read_dir(theme)? {
-        let path = entry?.path();
+    for path in files_but(theme, &["vendor"])? {
         if path.extension().is_some_and(|kind| kind == "js") {
             words.extend(script_words(&fs::read_to_string(&path)?));
         }

@@ -248,30 +248,6 @@ async fn the_picker_keeps_the_page_and_the_heading() {
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
-async fn the_search_finds_in_the_language_of_the_page() {
-    let book = Program::serve_book().await;
-    let browser = Browser::start().await;
-    for (page, word) in
-        [("index.html", "heartbeat"), ("it/index.html", "contropressione")]
-    {
-        browser.open(&format!("{}/{page}", book.url)).await;
-        browser.until("document.readyState == 'complete'").await;
-        browser.eval("document.getElementById('search').showPopover()").await;
-        let input = "document.querySelector('#search input')";
-        browser.until(&format!("document.activeElement == {input}")).await;
-        let ask = format!(
-            "({input}.value = '{word}', {input}.dispatchEvent(new Event('input')))"
-        );
-        browser.until("!!window.search?.index").await;
-        browser.eval(&ask).await;
-        browser.until("document.querySelectorAll('#search li').length > 0").await;
-        let found = "document.querySelector('#search li').textContent.toLowerCase()";
-        browser.until(&format!("{found}.includes('{word}')")).await;
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver"]
 async fn all_tabs_share_one_reload_stream() {
     let book = Program::serve_book().await;
     let browser = Browser::start().await;

@@ -1,0 +1,306 @@
+//! The knowledge of the page's search: each section of a language's pages with its heading and
+//! text, as one file, beside the scripts that search in it. The browser makes the index of it.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use html5ever::tendril::StrTendril;
+use html5ever::tokenizer::{
+    BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer,
+    TokenizerOpts,
+};
+use serde::Serialize;
+use sha1::{Digest, Sha1};
+
+use crate::book::{Book, Language};
+use crate::files::files;
+
+/// The folder of the theme with the scripts of the search: the page loads them when it opens.
+const SCRIPTS: &str = "search";
+/// The page whose entries come first for the words of a symptom.
+const SYMPTOMS: &str = "symptoms.md";
+/// Sections that each chapter ends with: they mention everything, and explain nothing.
+const REAR: [&str; 3] = ["what-will-happen", "how-we-know", "what-to-read-next"];
+
+/// The pages of a language and their sections, for the script `engine.js`.
+#[derive(Serialize)]
+struct Index {
+    pages: Vec<Page>,
+    sections: Vec<Section>,
+}
+
+/// The address of a page below its language's folder, and its number and title.
+#[derive(Serialize)]
+struct Page(String, String);
+
+/// The number of its page, and then as in [`Unit`].
+#[derive(Serialize)]
+struct Section(usize, String, String, String, Kind);
+
+/// A heading or a term with an id, and the text up to the next one.
+#[derive(Debug, Default, PartialEq)]
+struct Unit {
+    id: String,
+    heading: String,
+    text: String,
+    kind: Kind,
+}
+
+/// The nature of a section, which decides how it ranks; `engine.js` has the same letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+enum Kind {
+    #[serde(rename = "")]
+    #[default]
+    Section,
+    #[serde(rename = "s")]
+    Symptom,
+    #[serde(rename = "t")]
+    Term,
+    #[serde(rename = "r")]
+    Rear,
+}
+
+/// The files of the search in a built book.
+pub struct Search {
+    /// The folder at the top of the output. The hash of all that is in it is part of its name.
+    folder: String,
+    /// The languages that have words of their own for the search.
+    own: Vec<String>,
+}
+
+impl Search {
+    /// Writes the index of each language, as its pages are rendered, and the scripts.
+    pub fn write(
+        book: &Book,
+        out: &Path,
+        pages: impl Fn(&Language) -> PathBuf,
+    ) -> Result<Self> {
+        let scripts = book.theme().join(SCRIPTS);
+        let mut written = Vec::new();
+        for file in files(&scripts)? {
+            let text =
+                fs::read(&file).with_context(|| file.display().to_string())?;
+            written.push((file.strip_prefix(&scripts)?.to_path_buf(), text));
+        }
+        let own = |language: &&Language| {
+            let name = script(language);
+            written.iter().any(|(path, _)| *path == Path::new(&name))
+        };
+        let own = book.languages.iter().filter(own);
+        let own = own.map(|language| language.tag.clone()).collect();
+        for language in &book.languages {
+            let index =
+                serde_json::to_vec(&index(book, language, &pages(language))?)?;
+            written.push((format!("{}.json", language.tag).into(), index));
+        }
+
+        let mut hash = Sha1::new();
+        written.iter().for_each(|(_, text)| hash.update(text));
+        let folder = format!("search-{}", &format!("{:x}", hash.finalize())[..8]);
+        for (path, text) in written {
+            let path = out.join(&folder).join(path);
+            fs::create_dir_all(path.parent().context("no folder")?)?;
+            fs::write(path, text)?;
+        }
+        Ok(Self { folder, own })
+    }
+
+    /// The attributes of the page's element: where the scripts are, and the files of the
+    /// language. `top` is the way from the page to the top of the output.
+    pub fn attributes(&self, language: &Language, top: &str) -> String {
+        let Self { folder, own } = self;
+        let tag = &language.tag;
+        let words = if own.contains(tag) {
+            format!(" data-words=\"{}\"", script(language))
+        } else {
+            String::new()
+        };
+        format!("data-search=\"{top}{folder}/\" data-index=\"{tag}.json\"{words}")
+    }
+}
+
+/// The script with the stems and stop words of a language.
+fn script(language: &Language) -> String {
+    format!("{}.js", language.tag)
+}
+
+fn index(book: &Book, language: &Language, folder: &Path) -> Result<Index> {
+    let mut index = Index { pages: Vec::new(), sections: Vec::new() };
+    for (path, number) in book.source().titles.iter().filter_map(|title| {
+        title.path.as_deref().map(|path| (path, title.number.as_deref()))
+    }) {
+        let file = path.with_extension("html");
+        let html = fs::read_to_string(folder.join(&file))?;
+        let title = [&language.titles, &book.source().titles]
+            .into_iter()
+            .flatten()
+            .find(|title| title.path.as_deref() == Some(path))
+            .map_or("", |title| &title.name);
+        let number = number.map(|number| format!("{number}. ")).unwrap_or_default();
+        let units = read(&html, path == Path::new(SYMPTOMS));
+        let page = index.pages.len();
+        index.sections.extend(units.into_iter().map(
+            |Unit { id, heading, text, kind }| {
+                Section(page, id, heading, text, kind)
+            },
+        ));
+        let url = file.to_string_lossy().replace('\\', "/");
+        index.pages.push(Page(url, format!("{number}{title}")));
+    }
+    Ok(index)
+}
+
+/// Gathers the units of the part between `<main>` and its end.
+#[derive(Default)]
+struct Reader {
+    units: Vec<Unit>,
+    /// Listings are part of a symptom's cure; elsewhere the prose says it in words.
+    symptoms: bool,
+    in_main: bool,
+    in_heading: bool,
+    /// The element whose text is left out, and how many of its name are open.
+    skipped: Option<(String, usize)>,
+}
+
+impl Reader {
+    fn tag(&mut self, tag: &Tag) {
+        let name = &*tag.name;
+        let opens = tag.kind == TagKind::StartTag;
+        if let Some((skipped, open)) = &mut self.skipped {
+            if skipped == name {
+                *open = if opens { *open + 1 } else { *open - 1 };
+            }
+            if *open == 0 {
+                self.skipped = None;
+            }
+            return;
+        }
+        let id = tag.attrs.iter().find(|attribute| &*attribute.name.local == "id");
+        match name {
+            "main" => self.in_main = opens,
+            _ if !self.in_main => {}
+            "svg" | "script" | "style" | "template" => self.skip(name, opens),
+            "pre" if !self.symptoms => self.skip(name, opens),
+            "h1" | "h2" | "h3" | "dt" => {
+                if let Some(id) = id.filter(|_| opens) {
+                    self.begin(name, &id.value);
+                }
+                self.in_heading = opens && id.is_some();
+            }
+            // Parts of a line of text.
+            "a" | "abbr" | "b" | "code" | "del" | "em" | "i" | "kbd" | "mark"
+            | "s" | "small" | "span" | "strong" | "sub" | "sup" | "wbr" => {}
+            _ => self.add(" "),
+        }
+    }
+
+    fn skip(&mut self, name: &str, opens: bool) {
+        self.add(" ");
+        if opens {
+            self.skipped = Some((name.to_string(), 1));
+        }
+    }
+
+    fn begin(&mut self, name: &str, id: &str) {
+        let kind = match name {
+            "dt" => Kind::Term,
+            "h3" if self.symptoms => Kind::Symptom,
+            _ if REAR.contains(&id) => Kind::Rear,
+            _ => Kind::Section,
+        };
+        self.units.push(Unit { id: id.to_string(), kind, ..Unit::default() });
+    }
+
+    /// Adds text to the heading or the text of the last unit, with one space for each gap.
+    fn add(&mut self, text: &str) {
+        let Some(unit) = self.units.last_mut().filter(|_| self.in_main) else {
+            return;
+        };
+        let to = if self.in_heading { &mut unit.heading } else { &mut unit.text };
+        for char in text.chars() {
+            if !char.is_whitespace() {
+                to.push(char);
+            } else if !to.is_empty() && !to.ends_with(' ') {
+                to.push(' ');
+            }
+        }
+    }
+}
+
+struct Sink(RefCell<Reader>);
+
+impl TokenSink for Sink {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+        let mut reader = self.0.borrow_mut();
+        match token {
+            Token::TagToken(tag) => reader.tag(&tag),
+            Token::CharacterTokens(text) if reader.skipped.is_none() => {
+                reader.add(&text);
+            }
+            _ => {}
+        }
+        TokenSinkResult::Continue
+    }
+}
+
+fn read(html: &str, symptoms: bool) -> Vec<Unit> {
+    let input = BufferQueue::default();
+    input.push_back(StrTendril::from(html));
+    let sink = Sink(RefCell::new(Reader { symptoms, ..Reader::default() }));
+    let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
+    // Scripts are not run, so the tokenizer never stops before the end.
+    drop(tokenizer.feed(&input));
+    tokenizer.end();
+    let mut units = tokenizer.sink.0.into_inner().units;
+    for unit in &mut units {
+        unit.text.truncate(unit.text.trim_end().len());
+        unit.heading.truncate(unit.heading.trim_end().len());
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(id: &str, heading: &str, text: &str, kind: Kind) -> Unit {
+        Unit { id: id.into(), heading: heading.into(), text: text.into(), kind }
+    }
+
+    const PAGE: &str = "<nav><h2 id=\"x\">Contents</h2></nav><main>\n\
+        <h1 id=\"top\"><a class=\"header\" href=\"#top\">A <code>page</code></a></h1>\n\
+        <p>One\n&amp; <em>t</em>wo.</p><p>Three</p><svg><text>box</text></svg>\
+        <h3 id=\"gone\">It is gone</h3><p>Why.</p><pre><code>cure()\nnow()</code></pre>\
+        <h2>No id</h2><p>More.</p>\
+        <h2 id=\"how-we-know\">How we know</h2><table><tr><td>a</td><td>b</td></tr></table>\
+        <dl><dt id=\"term\">term §</dt><dd>A word.</dd></dl></main><p>footer</p>";
+
+    #[test]
+    fn a_unit_is_a_heading_or_a_term_with_an_id_and_the_prose_up_to_the_next_one() {
+        assert_eq!(
+            read(PAGE, false),
+            [
+                unit("top", "A page", "One & two. Three", Kind::Section),
+                unit("gone", "It is gone", "Why. No id More.", Kind::Section),
+                unit("how-we-know", "How we know", "a b", Kind::Rear),
+                unit("term", "term §", "A word.", Kind::Term),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_entry_of_the_symptoms_has_the_code_of_its_cure() {
+        let units = read(PAGE, true);
+        let cure = unit(
+            "gone",
+            "It is gone",
+            "Why. cure() now() No id More.",
+            Kind::Symptom,
+        );
+        assert_eq!(units[1], cure);
+    }
+}
