@@ -1,4 +1,4 @@
-//! Chapter 1: the bytes that `hello` sends, its bounds, and when it notices that nobody
+//! `hello.md`: the bytes that `hello` sends, its bounds, and when it notices that nobody
 //! listens.
 
 use std::time::{Duration, Instant};
