@@ -11,7 +11,7 @@ use serde_json::json;
 use tests::{Browser, pause, serve, until};
 
 use crate::code;
-use crate::server::{Item, admitted, heartbeat, later, quiet};
+use crate::server::{Item, STEPS, admitted, heartbeat, job, later, quiet};
 
 /// How long a test watches that something does not happen.
 const WATCH: Duration = Duration::from_millis(1_500);
@@ -367,5 +367,19 @@ async fn a_watched_stream_shows_its_events() {
         browser.open(&url).await;
         run(&browser, &format!("{wrapper}{watchdog}"), &code("watched.js")).await;
         browser.until("seen.includes('a')").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn an_eventsource_gets_each_step_of_a_job_once_and_a_204() {
+    let url = serve(site(job)).await;
+    let open = "const source = new EventSource('events'); window.source = source; \
+        source.onmessage = ({ data }) => show(data);";
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        run(&browser, "", open).await;
+        browser.until("source.readyState === EventSource.CLOSED").await;
+        assert_eq!(browser.eval("seen.length").await, json!(STEPS));
     }
 }
