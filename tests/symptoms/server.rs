@@ -24,15 +24,15 @@ fn event(data: &str) -> String {
 
 // ANCHOR: passed_on
 pub fn passed_on(res: &mut Response) -> salvo::Result<()> {
-    res.add_header("cache-control", "no-cache, no-transform", true)?; // not compressed
-    res.add_header("x-accel-buffering", "no", true)?; // nginx does not collect
+    res.add_header("cache-control", "no-cache, no-transform", true)?; // after sse::stream
+    res.add_header("x-accel-buffering", "no", true)?; // a word for nginx
     Ok(())
 }
 // ANCHOR_END: passed_on
 
 // ANCHOR: not_stored
 pub fn not_stored(res: &mut Response) -> salvo::Result<()> {
-    res.add_header("cache-control", "no-store", true)?; // after `sse::stream`
+    res.add_header("cache-control", "no-store", true)?; // after sse::stream
     Ok(())
 }
 // ANCHOR_END: not_stored
