@@ -50,12 +50,27 @@ for (const wide of document.querySelectorAll('main pre > code, main .table-wrapp
   if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
 }
 
+/** The last of these headings that is in the upper third of the window, or above. */
+function reading(headings) {
+  return [...document.querySelectorAll(`main :is(${headings})[id]`)]
+    .filter((heading) => heading.getBoundingClientRect().top < innerHeight / 3)
+    .at(-1);
+}
+
+// The contents of the page mark the section that is being read.
+const sections = new IntersectionObserver(() => {
+  const id = reading('h2')?.id;
+  for (const link of document.querySelectorAll('.sections a')) {
+    if (link.hash === `#${id}`) link.ariaCurrent = 'location';
+    else link.removeAttribute('aria-current');
+  }
+}, { rootMargin: '0px 0px -66%' });
+for (const heading of document.querySelectorAll('main h2[id]')) sections.observe(heading);
+
 // The picker leads to the heading that is being read.
 for (const link of document.querySelectorAll('.languages a')) {
   link.addEventListener('click', () => {
-    const read = [...document.querySelectorAll('main :is(h1, h2, h3, h4, h5, h6)[id]')]
-      .filter((heading) => heading.getBoundingClientRect().top < innerHeight / 3)
-      .at(-1);
+    const read = reading('h1, h2, h3, h4, h5, h6');
     if (read && scrollY > 0) link.hash = read.id;
   });
 }
@@ -64,13 +79,17 @@ document.addEventListener('click', (event) => {
   if (!languages.contains(event.target)) languages.open = false;
 });
 languages.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') languages.open = false;
+  if (event.key !== 'Escape' || !languages.open) return;
+  languages.open = false;
+  languages.querySelector('summary').focus();
 });
 
-// Left and right turn the page, `/` searches.
+// Left and right turn the page, `/` searches. Where an element has the focus that does
+// something with such keys, such as scrolling, they are its own.
 document.addEventListener('keydown', (event) => {
-  const fields = 'input, textarea, select, [contenteditable], pre, [role=tablist]';
-  const typing = event.target.closest?.(fields);
+  const own = 'input, textarea, select, [contenteditable], pre, summary, [popover], [role=tablist], '
+    + '.table-wrapper, live-stream, live-page, wire-panel';
+  const typing = event.target.closest?.(own);
   if (typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (event.key === '/') {
     event.preventDefault();

@@ -1,8 +1,9 @@
 // <live-page src="chat/" windows="2" height="30">: a program's own page, live in the chapter
 // that explains it, in as many windows, so many rem high. With `kill`, for a program that runs
 // as a process of its own: a button that kills this process. Where no server offers the
-// program, what stands inside stays.
-import { Panel, element, word } from '{{ resource "theme/panel.js" }}';
+// program, what stands inside stays. While the chapter is not shown, its windows close their
+// streams, as they do where the browser keeps a page for a way back.
+import { Panel, element, whileShown, word } from '{{ resource "theme/panel.js" }}';
 
 class LivePage extends Panel {
   build() {
@@ -15,10 +16,19 @@ class LivePage extends Panel {
       const title = kill ? program : `${word('Window')} ${n + 1}`;
       const window = element('iframe', { src: this.url, title, loading: 'lazy' });
       if (height) window.style.height = `${height}rem`;
+      // It may have loaded in a tab that nobody has looked at yet.
+      window.onload = () => document.hidden && show(window, false);
       return window;
     });
+    whileShown((isShown) => windows.forEach((window) => show(window, isShown)));
     this.replaceChildren(...(kill ? [killer(this.url)] : []), ...windows);
   }
+}
+
+/** Tells the page in this window that it is left and kept, or back again. */
+function show({ contentWindow }, isShown) {
+  const type = isShown ? 'pageshow' : 'pagehide';
+  contentWindow.dispatchEvent(new PageTransitionEvent(type, { persisted: true }));
 }
 
 /** A button that kills the process of the program at this address, and what came of it. */

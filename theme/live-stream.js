@@ -2,7 +2,7 @@
 // With `ask`, that JSON is posted to `src` first, and the stream is where `Location` says.
 // It reads with one fetch, which gives the bytes and, through a parser, the events. Where
 // no server answers, it replays the recording that the page holds, and says so.
-import { Panel, element, word } from '{{ resource "theme/panel.js" }}';
+import { Panel, element, whileShown, word } from '{{ resource "theme/panel.js" }}';
 import { createParser } from '{{ resource "theme/vendor/eventsource-parser.js" }}';
 
 /** Events, and chunks of bytes, kept on the page: a stream has no end. */
@@ -33,6 +33,7 @@ class LiveStream extends Panel {
   /** Ends the running stream or replay, if there is one. */
   #running;
   #inView = false;
+  #isShown = !document.hidden;
   /** The reader pressed Stop: only the reader starts again. */
   #stopped = false;
 
@@ -45,7 +46,10 @@ class LiveStream extends Panel {
       this.#inView = entry.isIntersecting;
       this.#see();
     }, { threshold: 0.2 }).observe(this);
-    document.addEventListener('visibilitychange', () => this.#see());
+    whileShown((isShown) => {
+      this.#isShown = isShown;
+      this.#see();
+    });
   }
 
   disconnectedCallback() {
@@ -100,7 +104,7 @@ class LiveStream extends Panel {
 
   /** Runs while it can be seen, so that no hidden page holds a connection. */
   #see() {
-    const seen = this.#inView && !document.hidden;
+    const seen = this.#inView && this.#isShown;
     if (!seen && this.#running) this.#end('paused');
     const waiting = ['idle', 'paused'].includes(this.dataset.state);
     if (seen && waiting && !this.#stopped) this.#start();

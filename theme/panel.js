@@ -28,6 +28,23 @@ const live = document.querySelector('meta[name=live]')?.content;
 /** The whole book on one page shows what stands inside the panels. */
 const onPaper = document.body.classList.contains('print');
 
+/** Milliseconds after which a page that was about to be left, and is there, stays. */
+const STAYS = 3000;
+
+/**
+ * Tells a panel whether its page is shown. A browser has six connections to the book, for all
+ * tabs together, so a page that nobody sees holds none. Nor does one that is about to be left:
+ * the next page could not be loaded.
+ */
+export function whileShown(tell) {
+  const look = () => tell(!document.hidden);
+  document.addEventListener('visibilitychange', look);
+  addEventListener('beforeunload', () => {
+    tell(false);
+    setTimeout(look, STAYS); // it was a download
+  });
+}
+
 /** An element that shows a program of the book: `src` is the program's path below `live/`. */
 export class Panel extends HTMLElement {
   /** The program's address; undefined where no server offers it. */

@@ -32,7 +32,7 @@ const ESCAPES = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\0': '\\0' };
 /** Characters that cannot be seen, or would turn the text around. */
 const UNSEEN = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
-/** Shows unseen characters as their escapes. */
+/** Shows unseen characters as their escapes: the page shows nothing of the bytes without it. */
 const visible = (text) => text.replaceAll('\\', '\\\\')
   .replace(UNSEEN, (c) => ESCAPES[c] ?? `\\u{${c.codePointAt(0).toString(16)}}`);
 
@@ -50,7 +50,7 @@ function* interpret(bytes) {
   for (let n = 0; n < parts.length; n += 2) {
     const line = parts[n];
     const lineEnd = parts[n + 1];
-    const step = { line: visible(line + lineEnd) };
+    const step = { line: line + lineEnd };
     if (line === '') {
       last = id;
       if (data === '') step.note = word('no data: no event');
@@ -73,7 +73,7 @@ function* interpret(bytes) {
   }
   if (rest || data || type || id !== last) {
     const note = word('unfinished: dropped');
-    yield { line: visible(rest), note, buffers: { data, type, id } };
+    yield { line: rest, note, buffers: { data, type, id } };
   }
 }
 
@@ -189,7 +189,7 @@ class WirePanel extends Panel {
   #add(type, data, id) {
     if (this.#parts.events.childElementCount === SHOWN) return;
     const entry = element('li', {},
-      element('b', { textContent: type }),
+      element('b', { textContent: visible(type) }),
       element('code', { textContent: visible(data) || '\u00a0' }));
     if (id) entry.append(element('small', { textContent: `id ${visible(id)}` }));
     this.#parts.events.append(entry);
@@ -203,9 +203,10 @@ function row({ line, field, value, note, event, buffers }) {
   const cell = (text = '') =>
     element('td', {}, element('code', { textContent: visible(text) }));
   const filled = Object.entries(buffers).filter(([, value]) => value);
-  const kept = filled.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(' · ');
+  const kept = filled.map(([name, value]) => `${name} "${visible(value)}"`).join(' · ');
+  const { type, data, id } = event ?? {};
   const shown = event
-    ? `⇒ ${event.type} ${JSON.stringify(event.data)}${event.id && ` id ${event.id}`}`
+    ? `⇒ ${visible(type)} "${visible(data)}"${id && ` id ${visible(id)}`}`
     : note ?? kept;
   const last = element('td', { textContent: shown });
   if (event) last.className = 'good';

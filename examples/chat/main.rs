@@ -67,7 +67,7 @@ async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
     let server = edge::server(listener, limits, room.stop.clone())?;
     let handle = server.handle();
     // On a worker thread, like the streams: what one connection gives back to the
-    // allocator, the next one can use. (On this thread, a reader takes 1 KiB more.)
+    // allocator, the next one can use. (On this thread, a reader takes about 1 KiB more.)
     let serving = tokio::spawn(server.try_serve(router(room.clone())));
     let stopping = async {
         stopped.await;

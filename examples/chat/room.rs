@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long a client that has lost its connection waits before it connects again: well
 /// within `GRACE`.
 const RETRY: Duration = Duration::from_secs(1);
-/// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
+/// Silence after which a comment is sent: proxies cut quiet streams, nginx after 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 // ANCHOR_END: bounds
 

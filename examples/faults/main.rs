@@ -91,6 +91,7 @@ pub fn router(open: usize) -> Router {
         .hoop(one_request_each)
         .head(page)
         .get(page)
+        .push(Router::with_path("draw.js").head(draw).get(draw))
         .push(Router::with_path("faults/{fault}").head(direct.clone()).get(direct))
         .push(one.push(attempts))
 }
@@ -109,6 +110,11 @@ async fn one_request_each(res: &mut Response) {
 #[handler]
 async fn page() -> Text<&'static str> {
     Text::Html(include_str!("index.html"))
+}
+
+#[handler]
+async fn draw() -> Text<&'static str> {
+    Text::Js(include_str!("draw.js"))
 }
 
 /// Plays a fault by its name in the URL.

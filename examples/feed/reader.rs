@@ -19,7 +19,7 @@ use super::store::Store;
 pub const MAX_READERS: usize = 16_384;
 /// How long a client waits that has lost its connection, before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Silence after which a comment is sent: proxies cut a stream after 30 or 60 s.
+/// Silence after which a comment is sent: proxies cut quiet streams, nginx after 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 // ANCHOR_END: bounds
 

@@ -37,6 +37,8 @@ pub struct Settings {
     pub name: String,
     pub title: String,
     pub description: String,
+    /// The sign in front of a number's decimals, where it is not a point.
+    pub decimal: Option<String>,
     /// Missing in a language that has only begun.
     pub chapters: Option<ChapterWords>,
     /// The interface's English words, and their translations.
@@ -102,6 +104,7 @@ impl Book {
                 name: "English".into(),
                 title: config.book.title.clone().unwrap_or_default(),
                 description: config.book.description.clone().unwrap_or_default(),
+                decimal: None,
                 chapters: Some(ChapterWords::english()),
                 words: BTreeMap::new(),
             },

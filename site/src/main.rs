@@ -8,11 +8,10 @@
 //! serve                                                  cargo book
 //! check                                                  cargo book check
 //! build                                                  cargo book build
-//! postprocess   translate                                HTML; cargo book translate
-//! search                                                 what the page's search knows
+//! postprocess   search   translate                       HTML; its index; cargo book translate
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   compiled   supervise              the sources; a process
-//! page   links   recording   files   forward             Markdown, HTML, folders, HTTP
+//! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
 mod book;
@@ -20,6 +19,7 @@ mod build;
 mod chapters;
 mod check;
 mod compiled;
+mod content;
 mod files;
 mod forward;
 mod links;

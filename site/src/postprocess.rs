@@ -5,24 +5,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use lazy_regex::regex::NoExpand;
 use lazy_regex::{Captures, Lazy, Regex, lazy_regex};
 
-use crate::book::{Book, Language};
+use crate::book::{Book, Language, Settings};
+use crate::content;
 use crate::page::State;
 use crate::recording::escape;
-use crate::search::Search;
 use crate::theme::translate;
 
 /// Stands for the edit link's address until the file that it leads to is known.
 pub const EDIT: &str = "EDIT-URL";
-/// The attribute of the page's search that is empty to stock mdBook.
-const SEARCH: &str = "data-search=\"\"";
 /// The script that reloads a page when the book was built again. Only the server has it.
 const RELOAD: &str = "live/reload.js";
 
-static HEADING: Lazy<Regex> = lazy_regex!(r#"<h[1-6] id="([^"]*)""#);
+/// A cell that holds a figure: a number with decimals, and its unit.
+static FIGURE: Lazy<Regex> = lazy_regex!(r"(<td[^>]*>-?\d+)\.(\d+(?: [^<]*)?</td>)");
 static BANNER: Lazy<Regex> =
     lazy_regex!(r#"(?s)<template data-banner="(\w+)">(.*?)</template>\s*"#);
+/// The contents of the page, beside its text.
+static SECTIONS: Lazy<Regex> =
+    lazy_regex!(r#"(?s)<template data-part="sections">(.*?)</template>\s*"#);
+/// What search engines and chats show of a page.
+static DESCRIPTION: Lazy<Regex> =
+    lazy_regex!(r#"name="description" content="[^"]*""#);
+/// A link to the page before or behind.
+static TURN: Lazy<Regex> = lazy_regex!(
+    r#"(<a rel="(?:prev|next)" href="(?:\.\./)*([^"]+)\.html"><span>[^<]*</span> )"#
+);
 
 /// The facts that a page needs to show programs live.
 #[derive(Clone)]
@@ -33,32 +43,16 @@ pub struct Live {
     pub build: String,
 }
 
-/// The part of a page that mdBook made from Markdown.
-fn main_part(html: &str) -> &str {
-    let from = html.find("<main").unwrap_or(0);
-    let to = html.rfind("</main>").unwrap_or(html.len());
-    &html[from..to]
-}
-
-pub fn heading_ids(html: &str) -> Vec<String> {
-    HEADING.captures_iter(main_part(html)).map(|id| id[1].to_string()).collect()
-}
-
 /// Completes the pages of all languages.
 pub struct Postprocess<'a> {
     book: &'a Book,
     live: Option<&'a Live>,
-    search: &'a Search,
     /// Every language's pages, and how they stand to the English ones.
     states: Vec<(&'a Language, Vec<(PathBuf, State)>)>,
 }
 
 impl<'a> Postprocess<'a> {
-    pub fn new(
-        book: &'a Book,
-        live: Option<&'a Live>,
-        search: &'a Search,
-    ) -> Result<Self> {
+    pub fn new(book: &'a Book, live: Option<&'a Live>) -> Result<Self> {
         let states = |language| -> Result<_> {
             let states: Result<_> = book
                 .pages()
@@ -67,7 +61,7 @@ impl<'a> Postprocess<'a> {
             Ok((language, states?))
         };
         let states = book.languages.iter().map(states).collect::<Result<_>>()?;
-        Ok(Self { book, live, search, states })
+        Ok(Self { book, live, states })
     }
 
     /// Completes the pages of one language, below the folder of the whole output.
@@ -80,11 +74,63 @@ impl<'a> Postprocess<'a> {
         }
         let print = folder.join("print.html");
         if print.exists() {
-            let html = fs::read_to_string(&print)?;
+            let html = self.whole_book(&fs::read_to_string(&print)?, language);
             let path = Path::new("print.md");
             fs::write(&print, self.page(&html, language, path, State::Current))?;
         }
         Ok(())
+    }
+
+    /// The number of a page's chapter, if it has one.
+    fn number(&self, path: &Path) -> Option<&str> {
+        let titles = &self.book.source().titles;
+        let title = titles.iter().find(|title| title.path.as_deref() == Some(path));
+        title.and_then(|title| title.number.as_deref())
+    }
+
+    /// The page that holds all others: a title, the contents, and nothing folded.
+    fn whole_book(&self, html: &str, language: &Language) -> String {
+        let numbers: Vec<_> =
+            self.book.pages().map(|path| self.number(path)).collect();
+        let html = content::number(html, &numbers);
+        let Settings { title, description, .. } = &language.settings;
+        let front = format!(
+            "<main>\n<header class=\"front\">\n<p class=\"title\">{}</p>\n<p>{}</p>\n\
+             <ol>\n{}</ol>\n</header>\n",
+            escape(title),
+            escape(description),
+            content::chapters(&html)
+        );
+        html.replacen("<main>", &front, 1).replace("<details>", "<details open>")
+    }
+
+    /// What every page gets in its text, and the contents of the page: below its chapter
+    /// in the contents of the book, and beside it.
+    fn text(&self, html: &str, url: &str, path: &Path) -> String {
+        let html = content::number(&content::tidy(html), &[self.number(path)]);
+        let sections = content::sections(&html);
+        let beside = |part: &Captures| {
+            let part = if sections.is_empty() { "" } else { &part[1] };
+            part.replace("{sections}", &sections)
+        };
+        let html = SECTIONS.replace(&html, beside);
+        let link = format!("<a href=\"{url}\">");
+        let html = match html.split_once(&link) {
+            Some((before, chapter)) => {
+                let below =
+                    format!("</span>\n<ol class=\"sections\">{sections}</ol>");
+                let below = if sections.is_empty() { "</span>" } else { &below };
+                let chapter = chapter.replacen("</span>", below, 1);
+                format!("{before}<a href=\"{url}\" aria-current=\"page\">{chapter}")
+            }
+            None => html.into_owned(),
+        };
+        let html = TURN.replace_all(&html, |turn: &Captures| {
+            let number = self.number(&Path::new(&turn[2]).with_extension("md"));
+            let number = number.map(|number| format!("{number}. "));
+            format!("{}{}", &turn[1], number.unwrap_or_default())
+        });
+        html.into_owned()
     }
 
     fn states_of(&self, language: &Language) -> &[(PathBuf, State)] {
@@ -107,20 +153,29 @@ impl<'a> Postprocess<'a> {
         let top = "../".repeat(depth);
         let shown = if state == State::Missing { source } else { language };
 
+        let html = self.text(html, &url, path);
+        let settings = &shown.settings;
+        let description = content::question(&html)
+            .unwrap_or_else(|| escape(&settings.description));
+        let html = DESCRIPTION.replace(
+            &html,
+            NoExpand(&format!("name=\"description\" content=\"{description}\"")),
+        );
         let mut html = BANNER
-            .replace_all(html, |found: &Captures| {
+            .replace_all(&html, |found: &Captures| {
                 let kind = format!("{state:?}").to_lowercase();
                 let banner = if found[1] == kind { &found[2] } else { "" };
                 banner.replace("{english}", &format!("{top}{url}"))
             })
             .replace("<!-- head -->", &self.head(&url, &top, shown))
-            .replace(SEARCH, &self.search.attributes(language, &top))
-            .replace("<!-- languages -->", &self.picker(&url, &top, language))
-            .replacen(
-                &format!("<a href=\"{url}\">"),
-                &format!("<a href=\"{url}\" aria-current=\"page\">"),
-                1,
-            );
+            .replace("<!-- languages -->", &self.picker(&url, &top, language));
+        if shown.tag != source.tag {
+            // Listings and sessions are those of the English page.
+            html = html.replace("<pre", &format!("<pre lang=\"{}\"", source.tag));
+        }
+        if let Some(sign) = &shown.settings.decimal {
+            html = FIGURE.replace_all(&html, format!("${{1}}{sign}${{2}}")).into();
+        }
         if state == State::Missing {
             html =
                 html.replace("<main>", &format!("<main lang=\"{}\">", source.tag));

@@ -79,7 +79,9 @@ fn start_language(book: &Book, folder: &Path, lang: &str) -> Result<()> {
         "# The language's name, the book's title and description, and the words\n\
          # of the interface: take the # from a line when it is translated.\n\
          # The name is what the language calls itself, as in \"Português (Brasil)\".\n\
-         name = \"{lang}\"\ntitle = {:?}\ndescription = {:?}\n\n",
+         name = \"{lang}\"\ntitle = {:?}\ndescription = {:?}\n\n\
+         # The sign in front of a number's decimals, if it is not the point.\n\
+         # decimal = \",\"\n\n",
         settings.title, settings.description
     );
     let ChapterWords { one, many, between } = ChapterWords::english();

@@ -1,6 +1,10 @@
-//! A translated page beside its English one: the same headings and the same includes.
+//! A translated page beside its English one: the same headings, the same includes, and as
+//! many signs of a claim that rests on a document.
 
 use crate::page::{self, State};
+
+/// Stands behind a claim that no test shows, and that has a link to its source.
+const SIGN: char = '†';
 
 /// The differences that a translation must not have, each with its line, counted from 1.
 pub fn differences(text: &str, english: &str) -> Vec<(usize, String)> {
@@ -19,6 +23,7 @@ pub fn differences(text: &str, english: &str) -> Vec<(usize, String)> {
     }
     let mut differences = headings(text, own, english);
     differences.extend(includes(text, own, english));
+    differences.extend(signs(text, own, english));
     differences
 }
 
@@ -77,6 +82,15 @@ fn includes(text: &str, own: &str, english: &str) -> Option<(usize, String)> {
     Some((page::line(text, text.len()), message))
 }
 
+/// Compares the number of signs behind claims that rest on a document.
+fn signs(text: &str, own: &str, english: &str) -> Option<(usize, String)> {
+    let ours = own.matches(SIGN).count();
+    let theirs = english.matches(SIGN).count();
+    let last = own.rfind(SIGN).map_or(text.len(), |at| text.len() - own.len() + at);
+    let message = format!("{ours} times {SIGN}, in the English page {theirs} times");
+    (ours != theirs).then(|| (page::line(text, last), message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +141,20 @@ mod tests {
             let found = of(&format!("# Uno\n## Due\n{includes}"));
             assert_eq!(found, [(line, says.to_string())], "{includes}");
         }
+    }
+
+    #[test]
+    fn a_sign_that_is_missing_or_too_many_is_a_difference() {
+        let english = "# One\n\nA.† B.†\n";
+        let first = page::translates(english);
+        for (translation, line, count) in
+            [("# Uno\n\nA.†\n\nB.\n", 4, 1), ("# Uno\n\nA.† B.†\n\nC.†\n", 6, 3)]
+        {
+            let found = differences(&format!("{first}{translation}"), english);
+            let says = format!("{count} times †, in the English page 2 times");
+            assert_eq!(found, [(line, says)], "{translation}");
+        }
+        assert_eq!(differences(&format!("{first}# Uno\n\nB.†† A.\n"), english), []);
     }
 
     #[test]

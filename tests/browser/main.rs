@@ -6,5 +6,7 @@ mod engines;
 mod eventsource;
 mod pages;
 mod panels;
+mod reading;
 mod search;
+mod tabs;
 mod worker;

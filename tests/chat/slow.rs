@@ -1,15 +1,20 @@
 //! Chapter 6: how Tokio's channels treat a receiver that is too slow, how Salvo stops a
-//! stream that does not end, and how many connections may wait.
+//! stream that does not end, how many connections may wait and how often they knock, and
+//! when a peer that is silent is given up.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
 use nix::sys::socket::{Backlog, listen};
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
-use tests::within;
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
+use tests::{until, within};
+#[cfg(target_os = "linux")]
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::{StreamExt, once, pending};
@@ -106,4 +111,71 @@ async fn by_default_few_connections_may_wait_to_be_accepted() {
     let again = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listen(&again, Backlog::new(4_096).unwrap()).unwrap();
     assert_eq!(connect_unaccepted(&again, 400).await, 400.min(limit + 1));
+}
+
+/// How often the kernel has sent the first packet of a connection to this port again, if the
+/// connection is still waiting for an answer.
+#[cfg(target_os = "linux")]
+fn knocks(port: u16) -> Option<u32> {
+    const SYN_SENT: &str = "02";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let to = format!(":{port:04X}");
+    let mut rows =
+        table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row[2].ends_with(&to) && row[3] == SYN_SENT)?;
+    Some(u32::from_str_radix(row[6], 16).unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_newcomer_to_a_full_backlog_knocks_every_second_at_first() {
+    // An older kernel does not know this, and doubles the wait at once.
+    let linear =
+        std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syn_linear_timeouts");
+    let linear: u32 = linear.map_or(0, |count| count.trim().parse().unwrap());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let connection =
+            within("a place in the queue", TcpStream::connect(addr)).await;
+        waiting.push(connection.unwrap());
+    }
+    let start = Instant::now();
+    let newcomer = tokio::spawn(TcpStream::connect(addr));
+    let mut after = Duration::ZERO;
+    for knock in 1..=linear + 2 {
+        let wait = 1 << knock.saturating_sub(linear + 1);
+        after += Duration::from_secs(wait);
+        until("the next knock", async || knocks(addr.port()) >= Some(knock)).await;
+        let late = start.elapsed().checked_sub(after);
+        assert!(
+            late.is_some_and(|late| late < Duration::from_millis(900)),
+            "{knock}"
+        );
+    }
+    newcomer.abort();
+}
+
+/// A phone without a network: its socket is there, and answers nothing, not even that it got
+/// the bytes.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_peer_that_answers_nothing_is_given_up_after_tcp_user_timeout() {
+    const DROP_ALL: u16 = 0x06; // return a constant: as many bytes of each packet pass
+    let patience = Duration::from_secs(2);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    SockRef::from(&listener).set_tcp_user_timeout(Some(patience)).unwrap();
+    let phone = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let filter = SockFilter::new(DROP_ALL, 0, 0, 0);
+    SockRef::from(&phone).attach_filter(&[filter]).unwrap();
+    let start = Instant::now();
+    // A write succeeds although nobody answers.
+    stream.write_all(b":\n").await.unwrap();
+    let end = within("the end", stream.read(&mut [0])).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    assert!(start.elapsed() >= patience, "{:?}", start.elapsed());
 }

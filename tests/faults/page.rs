@@ -94,6 +94,25 @@ async fn the_page_shows_six_streams_open_and_the_seventh_waiting() {
          .find((line) => line.textContent.includes('OPEN')).querySelector('button').click()";
     browser.eval(close_one).await;
     browser.until(&format!("{note} == '6 open, 0 waiting.'")).await;
+    // The page that comes next needs one of them.
+    browser.open(&format!("{}/", faults.url)).await;
+    browser.until(PAGE_IS_OPEN).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_seven_streams_end_after_a_minute() {
+    let faults = Program::start("faults").await;
+    let browser = page(&faults).await;
+    // In this page, a minute is a second.
+    let hurry = "(window.late = setTimeout, \
+        window.setTimeout = (act, ms) => late(act, ms / 60), 0)";
+    browser.eval(hurry).await;
+    browser.eval("document.querySelector('#open-seven').click()").await;
+    let states = "[...document.querySelectorAll('#seven li span')]\
+        .map((one) => one.textContent.slice(2))";
+    browser.until(&format!("{states}.includes('OPEN')")).await;
+    browser.until(&format!("{states}.every((state) => state == 'CLOSED')")).await;
 }
 
 #[tokio::test]

@@ -283,6 +283,27 @@ async fn the_watchdog_reopens_a_stream_that_has_gone_silent() {
     browser.never("heard.length > 0", WATCH).await;
 }
 
+/// The timers of a phone sleep in a pocket; those of this page never wake up.
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn the_watchdog_looks_at_the_clock_when_its_page_is_seen_again() {
+    let (feed, _folder) = feed().await;
+    let between = Between::start(&feed).await;
+    let browser = browser(&between.url).await;
+    let opens = "heard.filter(([type]) => type == 'open').length";
+    let note = format!("() => {{ window.unseen = {opens}; }}");
+    let note = format!("document.addEventListener('visibilitychange', {note})");
+    browser.eval(&format!("({note}, window.setTimeout = () => 0)")).await;
+    watch(&browser, 1_000).await;
+    browser.until(&format!("{opens} == 1")).await;
+    let tab = browser.tab().await;
+    browser.new_tab().await;
+    pause(WATCH).await; // longer than the watchdog waits
+    browser.to_tab(tab).await;
+    browser.until(&format!("{opens} == 2")).await;
+    assert_eq!(browser.eval("unseen").await, 1, "nothing happened in the pocket");
+}
+
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_watchdog_stays_away_where_there_is_nothing_to_hope_for() {

@@ -44,7 +44,8 @@ impl Browser {
         Self(Engine::Chromium(chromium))
     }
 
-    /// Starts Firefox. It knows the words `open`, `eval`, `until` and `never`.
+    /// Starts Firefox. It knows the words `open`, `eval`, `until`, `never`,
+    /// and those for tabs.
     pub async fn firefox() -> Self {
         let starting = STARTING.lock().await;
         let firefox = Firefox::start().await;
@@ -104,18 +105,34 @@ impl Browser {
 
     /// The tab that is in front.
     pub async fn tab(&self) -> WindowHandle {
-        within("a tab", self.chromium().window()).await.unwrap()
+        match &self.0 {
+            Engine::Chromium(chromium) => {
+                within("a tab", chromium.driver.window()).await.unwrap()
+            }
+            Engine::Firefox(firefox) => firefox.tab().await.into(),
+        }
     }
 
     /// Opens a tab, and goes to it.
     pub async fn new_tab(&self) -> WindowHandle {
-        let tab = within("a tab", self.chromium().new_tab()).await.unwrap();
-        self.to_tab(tab.clone()).await;
-        tab
+        match &self.0 {
+            Engine::Chromium(chromium) => {
+                let tab = within("a tab", chromium.driver.new_tab()).await.unwrap();
+                self.to_tab(tab.clone()).await;
+                tab
+            }
+            Engine::Firefox(firefox) => firefox.new_tab().await.into(),
+        }
     }
 
     pub async fn to_tab(&self, tab: WindowHandle) {
-        within("a tab", self.chromium().switch_to_window(tab)).await.unwrap();
+        match &self.0 {
+            Engine::Chromium(chromium) => {
+                let switch = chromium.driver.switch_to_window(tab);
+                within("a tab", switch).await.unwrap();
+            }
+            Engine::Firefox(firefox) => firefox.to_tab(&tab.to_string()).await,
+        }
     }
 
     /// Opens a window, goes to it, and says how to go back.
@@ -140,6 +157,13 @@ impl Browser {
         });
         let set = "Emulation.setDeviceMetricsOverride";
         within(set, self.chromium().cdp().send_raw(set, size)).await.unwrap();
+    }
+
+    /// Shows the page as on paper.
+    pub async fn on_paper(&self) {
+        let set = "Emulation.setEmulatedMedia";
+        let paper = json!({ "media": "print" });
+        within(set, self.chromium().cdp().send_raw(set, paper)).await.unwrap();
     }
 
     /// Waits until an expression is true in the page.

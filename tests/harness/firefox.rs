@@ -16,12 +16,12 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::wait::{started, within};
 
-/// A Firefox with one tab. Dropping it ends the browser.
+/// A Firefox, and the tab that is in front. Dropping it ends the browser.
 pub struct Firefox {
     process: Child,
     _profile: TempDir,
     connection: Mutex<Connection>,
-    tab: String,
+    tab: Mutex<String>,
     pub version: String,
 }
 
@@ -67,24 +67,47 @@ impl Firefox {
         let version = version.to_string();
         let tabs = connection.send("browsingContext.getTree", json!({})).await;
         let tab = tabs["contexts"][0]["context"].as_str().unwrap().to_string();
+        let tab = Mutex::new(tab);
         let connection = Mutex::new(connection);
         Self { process, _profile: profile, connection, tab, version }
     }
 
+    async fn send(&self, method: &str, params: Value) -> Value {
+        self.connection.lock().await.send(method, params).await
+    }
+
     pub async fn open(&self, url: &str) {
-        let page = json!({ "context": self.tab, "url": url, "wait": "complete" });
-        self.connection.lock().await.send("browsingContext.navigate", page).await;
+        let page =
+            json!({ "context": self.tab().await, "url": url, "wait": "complete" });
+        self.send("browsingContext.navigate", page).await;
+    }
+
+    pub async fn tab(&self) -> String {
+        self.tab.lock().await.clone()
+    }
+
+    /// Opens a tab in front of the others.
+    pub async fn new_tab(&self) -> String {
+        let tab =
+            self.send("browsingContext.create", json!({ "type": "tab" })).await;
+        let tab = tab["context"].as_str().unwrap().to_string();
+        self.to_tab(&tab).await;
+        tab
+    }
+
+    pub async fn to_tab(&self, tab: &str) {
+        self.send("browsingContext.activate", json!({ "context": tab })).await;
+        *self.tab.lock().await = tab.to_string();
     }
 
     /// The value of a JavaScript expression in the page, as far as JSON can say it.
     pub async fn eval(&self, expression: &str) -> Value {
         let script = json!({
             "expression": format!("(async () => JSON.stringify(await ({expression})))()"),
-            "target": { "context": self.tab },
+            "target": { "context": self.tab().await },
             "awaitPromise": true,
         });
-        let mut connection = self.connection.lock().await;
-        let answer = connection.send("script.evaluate", script).await;
+        let answer = self.send("script.evaluate", script).await;
         assert_eq!(answer["type"], "success", "{expression}: {answer}");
         match answer["result"]["value"].as_str() {
             Some(value) => serde_json::from_str(value).unwrap(),

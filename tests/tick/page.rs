@@ -21,3 +21,27 @@ async fn the_tick_page_counts() {
         browser.until(&format!("{number} <= 3")).await;
     }
 }
+
+/// The page that somebody copies to another server, with the full address in it.
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_of_another_origin_gets_no_numbers() {
+    let tick = Program::start("tick").await;
+    let other = Program::start("wire").await;
+    for browser in Browser::both().await {
+        for (page, state) in [(&tick, "OPEN"), (&other, "CLOSED")] {
+            browser.open(&format!("{}/", page.url)).await;
+            let source = format!(
+                "(window.count = 0, window.copied = new EventSource('{}/ticks'), \
+                 copied.onmessage = () => {{ count += 1; }}, 0)",
+                tick.url
+            );
+            browser.eval(&source).await;
+            browser
+                .until(&format!("copied.readyState == EventSource.{state}"))
+                .await;
+            let counts = state == "OPEN";
+            browser.until(&format!("count > 0 == {counts}")).await;
+        }
+    }
+}

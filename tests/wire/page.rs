@@ -50,6 +50,41 @@ async fn the_panel_shows_the_same_events_as_the_browser() {
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
+async fn the_panel_shows_each_byte_once_and_none_that_would_turn_the_text_around() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/wire.html", book.url)).await;
+    let panel = "document.querySelector('wire-panel')";
+    browser.until(&format!("!!{panel}.querySelector('textarea')")).await;
+    let bytes = r"event: \u{202e}a\nid: a\0b\ndata: \u{202e}abc\\\r\n\n: end";
+    let fill = format!(
+        "(text = {panel}.querySelector('textarea'), text.value = {}, text.oninput(), 0)",
+        json!(bytes)
+    );
+    browser.eval(&fill).await;
+    let heard = format!("{panel}.querySelector('.events li')?.textContent");
+    browser.until(&format!("{heard} == {}", json!(r"\u{202e}a\u{202e}abc\\"))).await;
+    let column = |n: u8| {
+        format!(
+            "Array.from({panel}.querySelectorAll('tbody td:nth-child({n})'), (cell) => cell.textContent)"
+        )
+    };
+    let lines = json!([
+        r"event: \u{202e}a\n",
+        r"id: a\0b\n",
+        r"data: \u{202e}abc\\\r\n",
+        r"\n",
+        ": end",
+    ]);
+    assert_eq!(browser.eval(&column(1)).await, lines);
+    let then = browser.eval(&column(4)).await;
+    assert_eq!(then[0], r#"type "\u{202e}a""#);
+    assert_eq!(then[3], r#"⇒ \u{202e}a "\u{202e}abc\\""#);
+    assert!(!then.to_string().contains('\u{202e}'), "{then}");
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
 async fn without_a_server_the_panel_uses_a_parser_instead_of_eventsource() {
     let folder = copy_book();
     assert_eq!(run_book(folder.path(), &["build", "--dest", "out"]).code, Some(0));

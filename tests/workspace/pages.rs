@@ -1,4 +1,5 @@
-//! The names of tests and cases on the pages of the book.
+//! The names of tests and cases on the pages of the book, the sources of what has no test, and
+//! the figures of `bench`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,4 +93,67 @@ fn every_file_of_tests_that_a_page_names_is_there_and_has_its_test() {
         }
     }
     assert!(astray.is_empty(), "these lead nowhere: {astray:#?}");
+}
+
+/// Where the sign behind a claim without a test is explained.
+const EXPLAINED: &str = "[†](index.md#how-to-use-it)";
+
+/// A claim that rests on a document has the sign † and a link to the document, in the same
+/// paragraph, item or row, and its page leads to the explanation of the sign.
+#[test]
+fn a_claim_that_rests_on_a_document_links_to_it() {
+    let mut astray = Vec::new();
+    for (page, text) in pages() {
+        let claims = text.replace(EXPLAINED, "");
+        for block in claims.split("\n\n") {
+            let lists = block.starts_with(['|', '-']);
+            let parts = block.split(|c| lists && c == '\n');
+            let alone = |part: &&str| part.contains('†') && !part.contains("](http");
+            let alone = parts.filter(alone).map(|part| format!("{page}: {part}"));
+            astray.extend(alone);
+        }
+        let explains = page.ends_with("/index.md") || text.contains(EXPLAINED);
+        if text.contains('†') && !explains {
+            astray.push(format!("{page} does not say what † is: {EXPLAINED}"));
+        }
+    }
+    assert!(astray.is_empty(), "{astray:#?}");
+}
+
+/// The figures of a page: its name, the recorded file, where in it the table begins, how the
+/// row begins, the cell, and how many decimals the page shows.
+type Figure = (&'static str, &'static str, &'static str, &'static str, usize, usize);
+
+const FIGURES: [Figure; 10] = [
+    ("slow", "table", "| server", "| chat |", 4, 1),
+    ("slow", "table", "| server", "| peer-hyper |", 4, 1),
+    ("slow", "table", "| server", "| floor |", 4, 1),
+    ("feed", "feed", "ANCHOR: short", "| `POST` → reader, p50 |", 1, 2),
+    ("feed", "feed", "ANCHOR: throughput", "| embedded", 2, 2),
+    ("feed", "feed", "ANCHOR: throughput", "| embedded", 3, 2),
+    ("servers", "feed", "ANCHOR: fan_out", "| 2, for all |", 6, 0),
+    ("servers", "feed", "ANCHOR: fan_out", "| 2, for all |", 7, 0),
+    ("servers", "feed", "ANCHOR: fan_out", "| all |", 6, 0),
+    ("servers", "feed", "ANCHOR: fan_out", "| all |", 7, 0),
+];
+
+#[test]
+fn figures_in_the_text_are_those_of_the_recordings() {
+    for (page, file, table, row, cell, decimals) in FIGURES {
+        let recorded = root().join(format!("bench/recorded/{file}.md"));
+        let recorded = fs::read_to_string(recorded).unwrap();
+        let (_, table) = recorded.split_once(table).unwrap();
+        let row = table.lines().find(|line| line.starts_with(row)).unwrap();
+        let cells: Vec<_> = row.trim_matches(['|', ' ']).split(" | ").collect();
+        let (number, unit) = cells[cell].split_once(' ').unwrap();
+        let number: f64 = number.parse().unwrap();
+        let figure = format!("{number:.decimals$} {unit}");
+        for (language, figure) in
+            [("en", figure.clone()), ("it", figure.replace('.', ","))]
+        {
+            let page = root().join(format!("src/{language}/{page}.md"));
+            let text = fs::read_to_string(&page).unwrap();
+            assert!(text.contains(&figure), "{}: {figure}", page.display());
+        }
+    }
 }

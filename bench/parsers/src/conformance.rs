@@ -1,7 +1,6 @@
 //! Which cases each parser reads right, and its faults in the others.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::RecvTimeoutError;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use record::anchored;
 use serde_json::{Value, json};
 
 use crate::cases::{Case, cases};
@@ -53,7 +53,8 @@ fn ways(bytes: &[u8], quick: bool) -> Vec<(String, Vec<Bytes>)> {
     ways
 }
 
-/// A fault in a word or two, and what came of it.
+/// A fault, and what came of it: the parser returns `Err`, it panics, hangs, is slow or
+/// ends its process; or one of the fields of a case is wrong (`events`, `last`, `retry`).
 type Fault = (&'static str, String);
 
 /// The faults that a case shows in a parser; none is the aim.
@@ -70,9 +71,9 @@ fn faults(subject: &Subject, case: &Case, quick: bool) -> Vec<Fault> {
             differences(case, events, end)
         };
         let mut found = catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|_| vec![("panics", String::new())]);
+            .unwrap_or_else(|_| vec![("panic", String::new())]);
         if start.elapsed() > DEADLINE {
-            found.push(("too slow", format!("{:?}", start.elapsed())));
+            found.push(("slow", format!("{:?}", start.elapsed())));
         }
         for (what, detail) in found {
             // Where the whole stream is right, the first cut that makes it wrong is told.
@@ -85,24 +86,24 @@ fn faults(subject: &Subject, case: &Case, quick: bool) -> Vec<Fault> {
 }
 
 /// Faults of a parser whose events are right.
-const BESIDES: [&str; 2] = ["wrong last ID", "wrong retry"];
+const BESIDES: [&str; 2] = ["last", "retry"];
 
 fn differences(case: &Case, events: Vec<Value>, end: Result<End>) -> Vec<Fault> {
     let end = match end {
         Ok(end) => end,
-        Err(error) => return vec![("stops with an error", error.to_string())],
+        Err(error) => return vec![("Err", error.to_string())],
     };
     let mut faults = Vec::new();
     if events != case.events {
         let mut text = Value::from(events).to_string();
         text.truncate(text.floor_char_boundary(200));
-        faults.push(("wrong events", text));
+        faults.push(("events", text));
     }
     if end.last != case.last {
-        faults.push(("wrong last ID", format!("{:?}", end.last)));
+        faults.push(("last", format!("{:?}", end.last)));
     }
     if end.retry != case.retry {
-        faults.push(("wrong retry", format!("{:?}", end.retry)));
+        faults.push(("retry", format!("{:?}", end.retry)));
     }
     faults
 }
@@ -135,8 +136,8 @@ fn results(
                     results.push(serde_json::from_str(&line)?);
                     continue;
                 }
-                Err(RecvTimeoutError::Timeout) => "hangs",
-                Err(RecvTimeoutError::Disconnected) => "ends the process",
+                Err(RecvTimeoutError::Timeout) => "hang",
+                Err(RecvTimeoutError::Disconnected) => "exit",
             };
             results.push(vec![(fault.to_string(), format!("within {deadline:?}"))]);
             break;
@@ -145,39 +146,24 @@ fn results(
     Ok(results)
 }
 
-/// Each rule, and its subject in a word or two.
-const RULES: [(&str, &str); 20] = [
-    ("decode", "bytes that are not UTF-8"),
-    ("bom", "BOM"),
-    ("lines", "line ends"),
-    ("empty", "empty lines"),
-    ("comment", "comments"),
-    ("colon", "colon"),
-    ("space", "space after the colon"),
-    ("bare", "fields without a colon"),
-    ("event", "event"),
-    ("data", "data"),
-    ("id", "id"),
-    ("retry", "retry"),
-    ("unknown", "unknown fields"),
-    ("case", "case of names"),
-    ("commit", "id alone"),
-    ("nodata", "blocks without data"),
-    ("strip", "last line end of data"),
-    ("type", "type"),
-    ("reset", "type of one event only"),
-    ("end", "end of the stream"),
+/// The rules of `tests/cases.toml`, in the order of the standard.
+const RULES: [&str; 20] = [
+    "decode", "bom", "lines", "empty", "comment", "colon", "space", "bare", "event",
+    "data", "id", "retry", "unknown", "case", "commit", "nodata", "strip", "type",
+    "reset", "end",
 ];
 
-/// The table in Markdown.
+/// The table in Markdown. The book includes its rows: their heading and notes are a page's
+/// own.
 pub fn table(verbose: bool, quick: bool) -> Result<String> {
     let cases = cases();
     let rules = rules()?;
     let count = cases.len();
-    let mut table = format!(
-        "| parser | cases passed of {count} | with the right events | what it gets wrong (cases) |\n\
+    let head = format!(
+        "| parser | passed, of {count} | events right | rule: fault (cases) |\n\
          | --- | --: | --: | --- |\n"
     );
+    let mut rows = Vec::new();
     for subject in &SUBJECTS {
         eprintln!("{}: {count} cases", subject.name);
         let results = results(subject, &cases, quick)?;
@@ -200,30 +186,20 @@ pub fn table(verbose: bool, quick: bool) -> Result<String> {
         }
         let wrong: Vec<_> = wrong
             .into_iter()
-            .map(|(rule, kinds)| {
-                let kinds: Vec<_> = kinds
-                    .into_iter()
-                    .map(|(kind, count)| format!("{kind} ({count})"))
-                    .collect();
-                format!("{}: {}", RULES[rule].1, kinds.join(", "))
+            .flat_map(|(rule, kinds)| {
+                kinds.into_iter().map(move |(kind, count)| {
+                    format!("`{}: {kind}` ({count})", RULES[rule])
+                })
             })
             .collect();
-        let wrong = if wrong.is_empty() { "–".into() } else { wrong.join("; ") };
-        writeln!(table, "| {} | {passed} | {events} | {wrong} |", subject.title()?)?;
+        let wrong = if wrong.is_empty() { "–".into() } else { wrong.join(", ") };
+        rows.push(format!(
+            "| {} | {passed} | {events} | {wrong} |",
+            subject.title()?
+        ));
     }
-    table += NOTES;
-    Ok(table)
+    Ok(head + &anchored("rows", &rows.join("\n")))
 }
-
-const NOTES: &str = "
-A case is passed when the events, the last event ID and the reconnection time are right \
-however the stream is cut: whole, in two pieces at each byte (at 200 of a long stream), and \
-byte by byte. Of several faults in a case the table counts the first. Most crates tell `retry` with an event and nowhere \
-else, so one that comes without data is lost: hence the second column, which is about types, \
-data and IDs alone. sse-stream hands out raw blocks, and what its documentation leaves to the caller is done here. \
-eventsource-client is fed without a network. reqwest-eventsource has eventsource-stream's parser, and its version 0.6.0 \
-had the same row.
-";
 
 /// Returns the rule of each case: its place in `RULES`.
 fn rules() -> Result<Vec<usize>> {
@@ -232,7 +208,7 @@ fn rules() -> Result<Vec<usize>> {
     let cases = table["case"].as_array().context("a list of cases")?;
     let rule = |case: &toml::Value| {
         let rule = case.get("rule")?.as_str()?;
-        RULES.iter().position(|(name, _)| *name == rule)
+        RULES.iter().position(|name| *name == rule)
     };
     cases.iter().map(|case| rule(case).context("a case has a rule")).collect()
 }

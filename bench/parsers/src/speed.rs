@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use record::median;
+use record::{anchored, median};
 
 use crate::subjects::{SUBJECTS, Subject};
 use crate::worker::Worker;
@@ -25,11 +25,11 @@ struct Load {
 }
 
 impl Load {
-    /// As the table shows it: of small events each, of a large one the bytes.
+    /// As the table shows it: the time of each small event, of a large one the bytes.
     fn speed(&self, seconds: f64) -> String {
         match self.events {
             1 => format!("{:.0} MB/s", self.data as f64 / 1e6 / seconds),
-            events => format!("{:.0} ns an event", seconds * 1e9 / events as f64),
+            events => format!("{:.0} ns", seconds * 1e9 / events as f64),
         }
     }
 }
@@ -107,12 +107,12 @@ fn measured(subject: &str, load: &Load) -> Result<Result<f64, String>> {
             Err(RecvTimeoutError::Disconnected) if runs.len() > RUNS => {
                 return Ok(Ok(median(runs.split_off(1))));
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(Err("fails".into())),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Err("exit".into())),
         }
     }
 }
 
-/// The table in Markdown.
+/// The table in Markdown. The book includes its rows: their heading is a page's own.
 pub fn table() -> Result<String> {
     let mut head = "| parser |".to_string();
     let mut rows = Vec::new();
@@ -138,11 +138,5 @@ pub fn table() -> Result<String> {
         }
     }
     let line = " --: | --: |".repeat(LOADS.len());
-    Ok(format!("{head}\n| --- |{line}\n{}\n{NOTES}", rows.join("\n")))
+    Ok(format!("{head}\n| --- |{line}\n{}", anchored("rows", &rows.join("\n"))))
 }
-
-const NOTES: &str = "
-Medians of 5 runs after one to warm up. An event is `data: {\"text\":\" token\"}`. `client` \
-lends its events, the others hand out owned ones. reqwest-eventsource has \
-eventsource-stream's parser.
-";

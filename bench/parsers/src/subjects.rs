@@ -38,7 +38,7 @@ impl Subject {
     /// Its name in the tables: a crate with its version in the lock file.
     pub fn title(&self) -> Result<String> {
         Ok(match self.name {
-            "client" => "`client`, this book's".into(),
+            "client" => "`client`".into(),
             name => format!("{name} {}", version(&root().join("bench"), name)?),
         })
     }

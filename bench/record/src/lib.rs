@@ -44,6 +44,12 @@ pub fn publish(command: &str, table: &str, save: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// Sets an anchor around lines of a table, so that a page can include them alone.
+pub fn anchored(name: &str, lines: &str) -> String {
+    let lines = lines.trim_end();
+    format!("<!-- ANCHOR: {name} -->\n{lines}\n<!-- ANCHOR_END: {name} -->\n")
+}
+
 /// The table below what one has to know to compare it with another one: the day, the
 /// machine, the compiler, and the command as it was typed in `bench/`.
 fn with_circumstances(command: &str, table: &str) -> Result<String> {

@@ -16,7 +16,7 @@ fn every_page_says_its_language_its_title_and_its_other_languages() {
     let base = "https://example.org/sse/";
     for sign in [
         "<html lang=\"it\" dir=\"ltr\">",
-        "<title>Il primo stream - Server-Sent Events in Rust: eventi inviati dal server</title>",
+        "<title>2. Il primo stream - Server-Sent Events in Rust</title>",
         &format!("<link rel=\"canonical\" href=\"{base}it/tick.html\">"),
         &format!("hreflang=\"en\" href=\"{base}tick.html\">"),
         &format!("hreflang=\"it\" href=\"{base}it/tick.html\">"),

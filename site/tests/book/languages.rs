@@ -39,6 +39,40 @@ fn a_picture_of_a_language_takes_the_place_of_the_english_one() {
     }
 }
 
+#[test]
+fn the_listings_of_a_translated_page_say_that_they_are_english() {
+    let folder = copy_book();
+    let italian = built(folder.path(), "it/tick.html");
+    let marked = italian.matches("<pre lang=\"en\"").count();
+    assert!(marked > 5, "{marked}");
+    assert_eq!(marked, italian.matches("<pre").count());
+    let english = fs::read_to_string(folder.path().join("out/tick.html")).unwrap();
+    assert_eq!(english.matches("<pre").count(), marked);
+    assert!(!english.contains("<pre lang"));
+}
+
+#[test]
+fn a_figure_that_was_recorded_has_the_decimal_comma_of_the_page() {
+    let folder = copy_book();
+    let table =
+        "\n| | s |\n| --- | --: |\n| redb 4.6.0 | 0.65 ms |\n| v1.2 | 1.00 |\n";
+    for page in ["src/en/glossary.md", "src/it/glossary.md"] {
+        add(folder.path(), page, table);
+    }
+    let cells = |page: &str| {
+        let cells = page.split("<td").skip(1).map(|cell| {
+            let text = cell.split_once('>').unwrap().1;
+            text.split_once("</td>").unwrap().0.to_string()
+        });
+        cells.collect::<Vec<_>>()
+    };
+    let english = built(folder.path(), "glossary.html");
+    assert_eq!(cells(&english), ["redb 4.6.0", "0.65 ms", "v1.2", "1.00"]);
+    let italian =
+        fs::read_to_string(folder.path().join("out/it/glossary.html")).unwrap();
+    assert_eq!(cells(&italian), ["redb 4.6.0", "0,65 ms", "v1.2", "1,00"]);
+}
+
 /// Titles of parts have no path, so they are found by their order. Where one is missing,
 /// all the others would stand over the wrong part.
 #[test]
