@@ -56,7 +56,8 @@ fn entries(heading: &Regex, html: &str) -> String {
 pub fn number(html: &str, numbers: &[Option<&str>]) -> String {
     let mut numbers = numbers.iter();
     let title = |found: &Captures| {
-        let (id, title) = (&found[1], &found[2]);
+        let id = &found[1];
+        let title = &found[2];
         let number = numbers.next().copied().flatten();
         let number = number.map(|number| format!("{number}. ")).unwrap_or_default();
         format!(

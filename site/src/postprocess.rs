@@ -26,7 +26,7 @@ static BANNER: Lazy<Regex> =
 /// The contents of the page, beside its text.
 static SECTIONS: Lazy<Regex> =
     lazy_regex!(r#"(?s)<template data-part="sections">(.*?)</template>\s*"#);
-/// What search engines and chats show of a page.
+/// The description that search engines and chats show of a page.
 static DESCRIPTION: Lazy<Regex> =
     lazy_regex!(r#"name="description" content="[^"]*""#);
 /// A link to the page before or behind.
@@ -104,7 +104,7 @@ impl<'a> Postprocess<'a> {
         html.replacen("<main>", &front, 1).replace("<details>", "<details open>")
     }
 
-    /// What every page gets in its text, and the contents of the page: below its chapter
+    /// The marks that every page gets in its text, and the contents of the page: below its chapter
     /// in the contents of the book, and beside it.
     fn text(&self, html: &str, url: &str, path: &Path) -> String {
         let html = content::number(&content::tidy(html), &[self.number(path)]);

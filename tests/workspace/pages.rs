@@ -128,7 +128,7 @@ const FIGURES: [Figure; 10] = [
     ("slow", "table", "| server", "| chat |", 4, 1),
     ("slow", "table", "| server", "| peer-hyper |", 4, 1),
     ("slow", "table", "| server", "| floor |", 4, 1),
-    ("feed", "feed", "ANCHOR: short", "| `POST` → reader, p50 |", 1, 2),
+    ("feed", "feed", "ANCHOR: short", "| redb 4.6.0 |", 1, 2),
     ("feed", "feed", "ANCHOR: throughput", "| embedded", 2, 2),
     ("feed", "feed", "ANCHOR: throughput", "| embedded", 3, 2),
     ("servers", "feed", "ANCHOR: fan_out", "| 2, for all |", 6, 0),

@@ -20,6 +20,9 @@ const BOUNDS: [(&str, usize); 5] = [
 /// The kinds of files that have a bound.
 const KINDS: [&str; 7] = ["rs", "js", "mjs", "html", "hbs", "css", "py"];
 
+/// Lines of code in a smallest cure: without blank lines, and lines that are comments.
+const CURE: usize = 40;
+
 /// Folders that hold no sources.
 const NO_SOURCES: [&str; 2] = ["target", "node_modules"];
 
@@ -73,6 +76,19 @@ fn no_file_is_too_long_to_be_read_in_one_sitting() {
         }
     }
     assert!(long.is_empty(), "split these, or give the reason: {long:#?}");
+}
+
+#[test]
+fn a_smallest_cure_stays_small() {
+    let cures = files(&root().join("examples/cures"), &["rs", "js"]);
+    assert!(cures.len() > 1);
+    for cure in cures {
+        let text = fs::read_to_string(&cure).unwrap();
+        let is_code =
+            |line: &&str| !line.trim().is_empty() && comment(line).is_none();
+        let lines = text.lines().filter(is_code).count();
+        assert!(lines <= CURE, "{}: {lines} lines, not {CURE}", shown(&cure));
+    }
 }
 
 /// The text behind a group in parentheses that this text begins with, if its end is there.

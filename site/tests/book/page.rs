@@ -1,4 +1,4 @@
-//! What a page has besides its text: its place in the book, and its contents.
+//! The parts of a page besides its text: its place in the book, and its contents.
 
 use std::fs;
 
