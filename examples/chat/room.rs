@@ -143,8 +143,10 @@ impl Room {
     // ANCHOR_END: publish
 
     // ANCHOR: ids
+    // ANCHOR: event_id
     fn event_id(&self, position: u64) -> String {
         format!("{:016x}-{position}", self.epoch)
+        // ANCHOR_END: event_id
     }
 
     /// The inverse of `event_id`. A client sends the id, so anything may be in it.
@@ -181,10 +183,12 @@ impl Room {
     /// ends: the client has given it up, even if the server does not know that yet.
     fn enter(&self, id: u128, stop: &CancellationToken) -> Result<u64, Full> {
         let mut users = self.users.lock();
+        // ANCHOR: replace
         if let Some(user) = users.by_id.get_mut(&id) {
             mem::replace(&mut user.stop, stop.clone()).cancel();
             return Ok(user.number);
         }
+        // ANCHOR_END: replace
         let others = users.by_id.len();
         if others == self.max_users {
             return Err(Full);
@@ -226,10 +230,12 @@ impl Room {
     }
 
     fn announce(&self, event_type: &str, id: u128, number: u64, others: usize) {
+        // ANCHOR: crowd
         if others < MAX_ANNOUNCED {
             let event = event(event_type, format!("User#{number}"));
             self.publish(id, Kind::Announcement, event);
         }
+        // ANCHOR_END: crowd
     }
     // ANCHOR_END: leave
 }
@@ -275,11 +281,13 @@ impl Reader {
     fn unread(&self) -> Option<(Bytes, u64)> {
         let log = self.room.log.read();
         let missed = log.forgotten.saturating_sub(self.position);
+        // ANCHOR: missed_some
         if missed > 0 {
             let id = self.room.event_id(log.forgotten);
             let event = event("missed", missed).id(id).to_string();
             return Some((event.into(), log.forgotten));
         }
+        // ANCHOR_END: missed_some
         let entry = log.after(self.position)?;
         if entry.sender == self.id {
             // This counts one's own words as received, so that they are not missed after a
@@ -302,10 +310,12 @@ impl Drop for Reader {
         let room = self.room.clone();
         let id = self.id;
         let stop = self.stop.clone();
+        // ANCHOR: grace
         tokio::spawn(async move {
             sleep(GRACE).await;
             room.leave(id, &stop);
         });
+        // ANCHOR_END: grace
     }
 }
 // ANCHOR_END: guard

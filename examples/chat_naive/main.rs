@@ -68,7 +68,9 @@ async fn listen(res: &mut Response) {
             Message::Text(text) => SseEvent::default().text(text),
         })
     });
+    // ANCHOR: keep_alive
     SseKeepAlive::new(events).stream(res);
+    // ANCHOR_END: keep_alive
 }
 // ANCHOR_END: listen
 
@@ -79,9 +81,11 @@ async fn say(req: &mut Request) -> StatusCode {
     let id = req.param::<usize>("id").unwrap();
     let body = req.payload().await.unwrap();
     let text = format!("<User#{id}>: {}", str::from_utf8(body).unwrap());
+    // ANCHOR: but_the_sender
     USERS.lock().unwrap().retain(|other, sender| {
         *other == id || sender.send(Message::Text(text.clone())).is_ok()
     });
+    // ANCHOR_END: but_the_sender
     StatusCode::NO_CONTENT
 }
 // ANCHOR_END: say

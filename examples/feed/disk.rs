@@ -290,11 +290,13 @@ fn sweep(
         if events.len()? <= keep as u64 && !is_old {
             break;
         }
+        // ANCHOR: with_its_key
         if let Some((_, event)) = events.pop_first()?
             && let Some(key) = event.value().2
         {
             keys.remove(key)?;
         }
+        // ANCHOR_END: with_its_key
         removed += 1;
     }
     if removed == 0 {

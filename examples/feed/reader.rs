@@ -119,9 +119,11 @@ pub enum Begin {
 /// The first event of a stream says nothing, and gives its reader a place: who is cut off
 /// before the next one comes back with this ID, and misses nothing. By the standard, an ID
 /// would count without type and data. In Firefox and Safari it does not.
+// ANCHOR: begin_event
 fn begin(position: Id) -> String {
     let retry = RETRY.as_millis();
     format!("event: begin\ndata:\nid: {position}\nretry: {retry}\n\n")
+    // ANCHOR_END: begin_event
 }
 // ANCHOR_END: first
 

@@ -22,8 +22,10 @@ pub const BLOCK: Duration = Duration::from_secs(5);
 /// How often a server on a replica looks whether the address leads to a primary by now.
 const LOOK: Duration = Duration::from_secs(2);
 /// Refusals after which a new connection may lead to a Redis that does not refuse.
+// ANCHOR: elsewhere
 const ELSEWHERE: [&str; 5] =
     ["READONLY", "LOADING", "MASTERDOWN", "MOVED", "CLUSTERDOWN"];
+// ANCHOR_END: elsewhere
 
 pub struct Connections {
     client: Client,
@@ -57,8 +59,10 @@ impl Connections {
     // ANCHOR: connect
     /// Opens both connections, and returns the one that may wait.
     pub async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
+        // ANCHOR: two
         let (shared, blocking) =
             tokio::try_join!(self.share(), self.open(BLOCK + PATIENCE))?;
+        // ANCHOR_END: two
         // While Redis loads its log from disk, it answers, but with an error.
         shared.clone().info().await?;
         if shared.is_replica {

@@ -194,16 +194,20 @@ impl RedisStreams {
             events.push((id, event.encode(id)));
         }
         match events.first() {
+            // ANCHOR: is_there
             Some((first, _)) if *first == last => {
                 events.remove(0);
                 Ok(events.into())
             }
+            // ANCHOR_END: is_there
             Some((first, _)) if *first == last.next() => Ok(events.into()),
             // Nothing lies between the start and the first, if nothing was ever trimmed.
             Some(_) if last == Id::default() && self.is_whole().await? => {
                 Ok(events.into())
             }
+            // ANCHOR: gap
             _ => Ok(Next::Gap { resume_after: self.nearest(last).await? }),
+            // ANCHOR_END: gap
         }
     }
     // ANCHOR_END: after

@@ -141,8 +141,10 @@ impl Answer {
             biased;
             () = server_stop.cancelled() => Err("this server is being stopped".into()),
             () = self.stop.cancelled() => Ok(json!({ "finish_reason": "stopped", "usage": null })),
+            // ANCHOR: abandoned
             () = self.abandoned() => Err("nobody was reading any more".into()),
             end = upstream.ask(prompt, |text| self.token(text)) => end,
+            // ANCHOR_END: abandoned
         };
         // If `ask` was not through, it has been dropped, and its connection with it.
         match end {

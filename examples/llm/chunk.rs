@@ -5,8 +5,10 @@
 use serde_json::{Map, Value};
 
 /// Parts of a `finish_reason` that is no end: something has broken off.
+// ANCHOR: faults
 const FAULTS: [&str; 7] =
     ["error", "fail", "abort", "cancel", "timeout", "interrupt", "insufficient"];
+// ANCHOR_END: faults
 /// Where the words of an error stand, the best place first.
 const WORDS: [&str; 8] = [
     "error_message",
@@ -44,18 +46,24 @@ impl Chunk {
         let no_chunk = || format!("the model server sent no chunk: {}", quote(data));
         let data = json(data).ok_or_else(no_chunk)?;
         let mut chunk = Self::default();
+        // ANCHOR: choices
         let choices = data["choices"].as_array().map_or(&[][..], Vec::as_slice);
         for choice in choices.iter().filter(|choice| is_first(choice)) {
             chunk.take(choice);
         }
+        // ANCHOR_END: choices
+        // ANCHOR: counts
         for count in COUNTS {
             let value = data["usage"].get(count).filter(|value| value.is_number());
             chunk.usage.extend(value.map(|value| (count.into(), value.clone())));
         }
+        // ANCHOR_END: counts
+        // ANCHOR: error
         if is_error(&data) || choices.is_empty() && speaks_of_an_error(&data) {
             chunk.error = Some(gave_up(&data));
             return Ok(Some(chunk));
         }
+        // ANCHOR_END: error
         let is_choice_odd =
             !data["choices"].is_array() && !is_nothing(&data["choices"]);
         if is_choice_odd || !data.is_object() && !is_nothing(&data) {
@@ -74,11 +82,13 @@ impl Chunk {
             texts.iter().find(|text| !text.is_empty()).map_or("", |text| text);
         self.whole = text(&choice["message"]["content"]);
         for calls in [&delta["tool_calls"], &delta["function_call"]] {
+            // ANCHOR: tool
             if !is_nothing(calls) {
                 let name = calls.pointer("/0/function/name").or(calls.get("name"));
                 let name = name.and_then(Value::as_str).unwrap_or_default();
                 self.tool = Some(name.into());
             }
+            // ANCHOR_END: tool
         }
         // Some say with an empty text that the answer goes on.
         let end = choice["finish_reason"].as_str().unwrap_or_default().trim();

@@ -63,10 +63,12 @@ impl Heard {
 
     /// How a whole answer ended, and what it cost.
     pub fn done(self, beside: &str) -> Result<Value, String> {
+        // ANCHOR: no_reason
         let Some(reason) = &self.finish_reason else {
             // Without a reason, something else has ended the answer.
             return Err(self.broken(beside, "", None));
         };
+        // ANCHOR_END: no_reason
         let calls = ["tool_calls", "function_call"].contains(&reason.as_str());
         if !self.has_words && (calls || self.tool.is_some()) {
             let tool = self.tool.unwrap_or_default();

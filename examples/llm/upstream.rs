@@ -94,12 +94,16 @@ impl Upstream {
             return Err("OPENAI_API_KEY has what no header can have".into());
         }
         let client = client
+            // ANCHOR: timeouts
             .connect_timeout(CONNECT)
             .read_timeout(IDLE)
+            // ANCHOR_END: timeouts
             .redirect(redirect::Policy::none()) // the key is for nobody else
             // The server may be closing an old connection just now, and a question must not
             // be asked twice.
+            // ANCHOR: no_pool
             .pool_max_idle_per_host(0)
+            // ANCHOR_END: no_pool
             .build()
             .map_err(|error| format!("cannot make requests: {error}"))?;
         Ok(Self { client, url, key, model, proxy: None })
@@ -181,7 +185,9 @@ impl Upstream {
             request = request.bearer_auth(key);
         }
         // Without this word, some proxies compress, and hold tokens back while they do.
+        // ANCHOR: identity
         let request = request.header(header::ACCEPT_ENCODING, "identity");
+        // ANCHOR_END: identity
         let response = request.send().await.map_err(|error| self.explain(error))?;
         let kind = essence(response.headers());
         let coding = coding(response.headers());
@@ -257,10 +263,12 @@ impl Upstream {
     // ANCHOR: redact
     /// Shortens a text to what may be shown, and takes the key out of it.
     fn redact(&self, text: &str) -> String {
+        // ANCHOR: key
         let text = match &self.key {
             Some(key) => text.replace(key, "[key]"),
             None => text.into(),
         };
+        // ANCHOR_END: key
         text.chars().take(MAX_REASON).collect()
     }
     // ANCHOR_END: redact

@@ -26,13 +26,10 @@ async fn worker(req: &Request, res: &mut Response) {
     let lets_pass: bool = req.query("lets_pass").unwrap();
     res.headers_mut()
         .insert("content-type", HeaderValue::from_static("text/javascript"));
-    res.body(format!(
-        "self.onactivate = (event) => event.waitUntil(clients.claim());
-         self.onfetch = (event) => {{
-           if ({lets_pass} && event.request.headers.get('accept') === 'text/event-stream') return;
-           event.respondWith(fetch(event.request));
-         }};"
-    ));
+    let lines = include_str!("../symptoms/code/worker.js").lines();
+    let kept = lines.filter(|line| lets_pass || !line.contains("accept"));
+    let claim = "self.onactivate = (event) => event.waitUntil(clients.claim());";
+    res.body([claim].into_iter().chain(kept).collect::<Vec<_>>().join("\n"));
 }
 
 #[tokio::test]

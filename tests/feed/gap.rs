@@ -21,10 +21,12 @@ impl Log {
     }
 
     /// The events after this one.
+    // ANCHOR: after_last
     fn after(&self, last: u64) -> Vec<u64> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().copied().filter(|event| *event > last).collect()
     }
+    // ANCHOR_END: after_last
 }
 // ANCHOR_END: log
 
@@ -72,9 +74,11 @@ fn subscribe_then_replay_then_skip_what_was_replayed() {
     log.append();
     let missed = log.after(1);
     log.append();
+    // ANCHOR: skip
     let replayed = missed.last().copied().unwrap_or(1);
     let mut live = all(live);
     live.retain(|event| *event > replayed);
+    // ANCHOR_END: skip
     assert_eq!([missed, live].concat(), [2, 3, 4]);
 }
 // ANCHOR_END: once

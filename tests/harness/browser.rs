@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use thirtyfour::{
-    By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WindowHandle,
+    By, CapabilitiesHelper, ChromiumLikeCapabilities, DesiredCapabilities,
+    WebDriver, WindowHandle,
 };
 
 use tokio::sync::Mutex;
@@ -181,6 +182,7 @@ impl Chromium {
             .find_map(|_| start_driver())
             .expect("chromedriver (Debian: chromium-driver) names its port");
         let mut wishes = DesiredCapabilities::chrome();
+        wishes.accept_insecure_certs(true).unwrap(); // a test signs its own
         for argument in [
             "--headless",
             "--no-sandbox", // Chromium's own sandbox does not start for root

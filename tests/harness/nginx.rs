@@ -1,6 +1,7 @@
 //! nginx before a program.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
@@ -22,11 +23,20 @@ impl Nginx {
     /// Starts it with the configuration that is made for its own address, and returns when
     /// it accepts connections.
     pub async fn start(configuration: impl FnOnce(&str) -> String) -> Self {
+        Self::start_with(configuration, |_| ()).await
+    }
+
+    /// The same, with more files in its folder.
+    pub async fn start_with(
+        configuration: impl FnOnce(&str) -> String,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = free.local_addr().unwrap().to_string();
         drop(free);
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("nginx.conf"), configuration(&addr)).unwrap();
+        prepare(folder.path());
         let mut nginx = Command::new("nginx");
         nginx.arg("-p").arg(folder.path());
         nginx.args(["-e", "stderr", "-c", "nginx.conf"]);

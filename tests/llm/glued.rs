@@ -25,12 +25,16 @@ fn spaced(token: &str) -> String {
     format!("data: {token}\n\n")
 }
 
+// ANCHOR: by_lines
 fn by_lines(token: &str) -> String {
     SseEvent::default().text(token).to_string()
 }
+// ANCHOR_END: by_lines
 
+// ANCHOR: as_json
 fn as_json(token: &str) -> String {
     let data = json!({ "text": token }).to_string();
+    // ANCHOR_END: as_json
     SseEvent::default().text(data).to_string()
 }
 // ANCHOR_END: ways

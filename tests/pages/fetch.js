@@ -14,15 +14,19 @@ async function ask(prompt, onToken) {
   let unread = '';
   for (;;) {
     const { done, value } = await reader.read();
+    // ANCHOR: broke_off
     if (done) throw new Error('the answer broke off');
+    // ANCHOR_END: broke_off
     // Wrong for streams whose lines end in CR or CRLF; chapter 3 has all the rules.
     const events = (unread + value).split('\n\n');
     unread = events.pop();
     for (const event of events) {
       if (event === 'data: [DONE]') return;
       if (!event.startsWith('data: ')) continue;
+      // ANCHOR: choice
       const text = JSON.parse(event.slice(6)).choices[0]?.delta.content;
       if (text) onToken(text);
+      // ANCHOR_END: choice
     }
   }
 }

@@ -34,8 +34,10 @@ def parse(lines, stream):
     outlives a connection: the last event ID, and the time in seconds to wait."""
     kind, data, new_id = "", [], None
     for line in lines:
+        # ANCHOR: one_space
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
+        # ANCHOR_END: one_space
         if name == "data":
             data.append(value)
         elif name == "event":

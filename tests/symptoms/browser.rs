@@ -1,0 +1,371 @@
+//! Cures for a page, in browsers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use salvo::prelude::*;
+use salvo::sse::{self, SseEvent};
+use serde_json::json;
+use tests::{Browser, pause, serve, until};
+
+use crate::code;
+use crate::server::{Item, admitted, heartbeat, later, quiet};
+
+/// How long a test watches that something does not happen.
+const WATCH: Duration = Duration::from_millis(1_500);
+
+const PAGE: &str = "<!doctype html><link rel=icon href='data:,'>
+    <script>const seen = []; const show = (text) => seen.push(text);</script>
+    <script type=module>import { createParser } from './parser'; window.createParser = createParser;
+    </script>";
+
+#[handler]
+async fn page() -> Text<&'static str> {
+    Text::Html(PAGE)
+}
+
+#[handler]
+async fn parser() -> Text<&'static str> {
+    Text::Js(include_str!("../../theme/vendor/eventsource-parser.js"))
+}
+
+/// The page, the parser that it needs, and streams at `events`.
+fn site(events: impl Handler) -> Router {
+    Router::new()
+        .get(page)
+        .push(Router::with_path("parser").get(parser))
+        .push(Router::with_path("events").get(events))
+}
+
+/// Runs code of the page of symptoms in a page.
+async fn run(browser: &Browser, before: &str, code: &str) {
+    browser.eval(&format!("(void (async () => {{ {before}\n{code} }})(), 0)")).await;
+}
+
+fn text(text: &str) -> Item {
+    Ok(SseEvent::default().text(text))
+}
+
+/// Requests, as the queries and the headers that they brought.
+type Asked = Arc<Mutex<Vec<HashMap<String, String>>>>;
+
+fn note(asked: &Asked, req: &Request) -> usize {
+    let mut brought: HashMap<_, _> = req
+        .queries()
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    for name in ["authorization", "last-event-id"] {
+        brought.extend(req.header(name).map(|value: String| (name.into(), value)));
+    }
+    let mut asked = asked.lock().unwrap();
+    asked.push(brought);
+    asked.len()
+}
+
+/// An event, and silence.
+#[derive(Clone, Default)]
+struct One(Asked);
+
+#[handler]
+impl One {
+    async fn handle(&self, req: &Request, res: &mut Response) {
+        note(&self.0, req);
+        sse::stream(res, stream::iter([text("a")]).chain(stream::pending()));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn one_tab_holds_the_stream_for_all() {
+    let asked = Asked::default();
+    let count = asked.clone();
+    #[derive(Clone)]
+    struct Ticks(Asked);
+    #[handler]
+    impl Ticks {
+        async fn handle(&self, req: &Request, res: &mut Response) {
+            note(&self.0, req);
+            let ticks = tokio::time::interval(Duration::from_millis(100));
+            let ticks = stream::unfold(ticks, async |mut ticks| {
+                ticks.tick().await;
+                Some((text("tick"), ticks))
+            });
+            sse::stream(res, ticks);
+        }
+    }
+    let url = serve(site(Ticks(asked))).await;
+    let browser = Browser::start().await;
+    let mut tabs = vec![browser.tab().await];
+    for n in 0..3 {
+        if n > 0 {
+            tabs.push(browser.new_tab().await);
+        }
+        browser.open(&url).await;
+        run(&browser, "", &code("one-stream.js")).await;
+        browser.until("seen.length > 3").await;
+    }
+    assert_eq!(count.lock().unwrap().len(), 1);
+}
+
+/// A stream that ends after an event, a 502, and a stream that stays.
+#[derive(Clone, Default)]
+struct Deploy(Asked);
+
+#[handler]
+impl Deploy {
+    async fn handle(&self, req: &Request, res: &mut Response) {
+        match note(&self.0, req) {
+            1 => {
+                let event = SseEvent::default().text("a").id("7");
+                let event = event.retry(Duration::from_millis(100));
+                sse::stream(res, stream::iter([Item::Ok(event)]));
+            }
+            2 => drop(res.status_code(StatusCode::BAD_GATEWAY)),
+            _ => {
+                let event = Item::Ok(SseEvent::default().text("b").id("8"));
+                sse::stream(res, stream::iter([event]).chain(stream::pending()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_comes_back_after_a_502_with_its_last_event_id() {
+    for browser in Browser::both().await {
+        let deploy = Deploy::default();
+        browser.open(&serve(site(deploy.clone())).await).await;
+        run(&browser, "", &(code("come-back.js") + "connect();")).await;
+        browser.until("seen.join() === 'a,b'").await;
+        let asked = deploy.0.lock().unwrap();
+        assert_eq!(asked[2].get("after").map(String::as_str), Some("7"));
+    }
+}
+
+const TOKEN: &str = "Bearer secret";
+
+/// A stream for those who bring the token, or a ticket.
+#[handler]
+async fn guarded(req: &Request, res: &mut Response) {
+    let token: Option<String> = req.header("authorization");
+    let ticket: Option<String> = req.query("ticket");
+    if token.as_deref() != Some(TOKEN) && ticket.as_deref() != Some("once") {
+        res.status_code(StatusCode::UNAUTHORIZED);
+    } else {
+        sse::stream(res, stream::iter([text("a")]).chain(stream::pending()));
+    }
+}
+
+#[handler]
+async fn tickets(req: &Request) -> Result<&'static str, StatusError> {
+    let token: Option<String> = req.header("authorization");
+    let is_known = token.as_deref() == Some(TOKEN);
+    if is_known { Ok("once") } else { Err(StatusError::unauthorized()) }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_token_reaches_the_server_in_a_header_or_as_a_ticket() {
+    let counter = Router::with_path("tickets").post(tickets);
+    let url = serve(site(guarded).push(counter)).await;
+    let listen = "source.onmessage = ({ data }) => show(data);";
+    for browser in Browser::both().await {
+        for code in [code("token.js"), code("ticket.js") + listen] {
+            browser.open(&url).await;
+            browser.until("!!window.createParser").await;
+            run(&browser, "const token = 'secret';", &code).await;
+            browser.until("seen.join() === 'a'").await;
+        }
+    }
+}
+
+/// Runs an effect as React does in StrictMode, in development.
+const STRICT: &str = "const useEffect = (effect) => { effect()?.(); effect(); };";
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn an_effect_that_closes_its_stream_shows_each_event_once() {
+    let url = serve(site(One::default())).await;
+    let effect = code("effect.js");
+    let (closing, _) = effect.split_once("  return").unwrap();
+    let careless = format!("{closing}}}, []);");
+    for browser in Browser::both().await {
+        for (code, times) in [(&effect, 1), (&careless, 2)] {
+            browser.open(&url).await;
+            run(&browser, STRICT, code).await;
+            browser.until(&format!("seen.length === {times}")).await;
+            browser.never(&format!("seen.length !== {times}"), WATCH).await;
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn letters_and_events_that_are_cut_anywhere_come_out_whole() {
+    let url = serve(site(quiet)).await;
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        browser.until("!!window.createParser").await;
+        let before =
+            "let text = ''; const chunks = [...new TextEncoder().encode('é👩‍👩‍👧')]
+            .map((byte) => new Uint8Array([byte]));";
+        run(&browser, before, &(code("decode.js") + "show(text);")).await;
+        assert_eq!(browser.eval("seen.pop()").await, json!("é👩‍👩‍👧"));
+        let before = "const texts = [...'data: a\\r\\n\\r\\ndata: b\\n\\n'];";
+        run(&browser, before, &code("parser.js")).await;
+        assert_eq!(browser.eval("seen").await, json!(["a", "b"]));
+    }
+}
+
+/// A stream that says `done`, and ends.
+#[derive(Clone, Default)]
+struct Done(Asked);
+
+#[handler]
+impl Done {
+    async fn handle(&self, req: &Request, res: &mut Response) {
+        note(&self.0, req);
+        let event = SseEvent::default().name("done").text("");
+        let event = event.retry(Duration::from_millis(100));
+        sse::stream(res, stream::iter([Item::Ok(event)]));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_that_closes_at_the_last_event_does_not_come_back() {
+    for browser in Browser::both().await {
+        for (code, times) in [("", 2), (&*code("done.js"), 1)] {
+            let done = Done::default();
+            browser.open(&serve(site(done.clone())).await).await;
+            let open = "const source = new EventSource('events');";
+            run(&browser, open, code).await;
+            let asked = || done.0.lock().unwrap().len();
+            until("the stream is asked for", async || asked() >= times).await;
+            if times == 1 {
+                pause(WATCH).await;
+                assert_eq!(asked(), 1, "{}", browser.name());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_learns_with_one_fetch_why_its_stream_is_closed() {
+    #[handler]
+    async fn gone(res: &mut Response) {
+        res.status_code(StatusCode::GONE);
+    }
+    let url = serve(site(gone)).await;
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        let open = "const source = new EventSource('events');";
+        run(&browser, open, &code("why.js")).await;
+        browser.until("seen.join() === 'refused: 410'").await;
+    }
+}
+
+/// A stream for the pages of one other origin.
+struct Admitting(String);
+
+#[handler]
+impl Admitting {
+    async fn handle(&self, res: &mut Response) -> salvo::Result<()> {
+        sse::stream(res, stream::iter([text("a")]).chain(stream::pending()));
+        admitted(res, &self.0)
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_stream_of_another_origin_that_admits_the_page_is_read_with_cookies_too() {
+    let own = serve(site(quiet)).await;
+    let other = serve(Router::new().get(Admitting(own.clone()))).await;
+    for browser in Browser::both().await {
+        for with_credentials in [false, true] {
+            browser.open(&own).await;
+            let listen = format!(
+                "new EventSource('{other}', {{ withCredentials: {with_credentials} }}) \
+                 .onmessage = ({{ data }}) => show(data);"
+            );
+            run(&browser, "", &listen).await;
+            browser.until("seen.join() === 'a'").await;
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_comment_opens_a_stream_before_there_is_an_event() {
+    let url = serve(site(quiet)).await;
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        browser.eval("(window.source = new EventSource('events'), 0)").await;
+        browser.until("source.readyState === EventSource.OPEN").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_429_closes_an_eventsource_and_a_retry_sends_it_away_for_a_while() {
+    #[handler]
+    async fn too_many(res: &mut Response) {
+        res.status_code(StatusCode::TOO_MANY_REQUESTS);
+    }
+    #[handler]
+    async fn send_away(res: &mut Response) {
+        later(res);
+    }
+    let refused = serve(site(too_many)).await;
+    let sent_away = serve(site(send_away)).await;
+    let open = "(window.source = new EventSource('events'), window.errors = 0, \
+        source.onerror = () => { errors += 1; }, 0)";
+    for browser in Browser::both().await {
+        browser.open(&refused).await;
+        browser.eval(open).await;
+        browser.until("source.readyState === EventSource.CLOSED").await;
+        browser.open(&sent_away).await;
+        browser.eval(open).await;
+        browser.until("errors === 1").await;
+        browser
+            .never("source.readyState !== EventSource.CONNECTING", 4 * WATCH)
+            .await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_sees_a_heartbeat_that_is_an_event() {
+    #[handler]
+    async fn beat(res: &mut Response) {
+        let first = Item::Ok(heartbeat());
+        sse::stream(res, stream::iter([first]).chain(stream::pending()));
+    }
+    let url = serve(site(beat)).await;
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        let listen = "new EventSource('events').addEventListener('heartbeat', \
+            () => show('heartbeat'));";
+        run(&browser, "", listen).await;
+        browser.until("seen.join() === 'heartbeat'").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_watched_stream_shows_its_events() {
+    let faults = include_str!("../../examples/faults/index.html");
+    let wrapper = faults.split("// ANCHOR: wrapper").nth(1).unwrap();
+    let wrapper = wrapper.split("// ANCHOR_END: wrapper").next().unwrap();
+    let watchdog = include_str!("../pages/watchdog.js");
+    let url = serve(site(One::default())).await;
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        run(&browser, &format!("{wrapper}{watchdog}"), &code("watched.js")).await;
+        browser.until("seen.includes('a')").await;
+    }
+}

@@ -1,0 +1,5 @@
+function connect(last = '') {
+  const source = new EventSource(`events?after=${encodeURIComponent(last)}`);
+  source.onmessage = (event) => { last = event.lastEventId; show(event.data); };
+  source.onerror = () => source.readyState === EventSource.CLOSED && setTimeout(connect, 2_000 + Math.random() * 4_000, last);
+}

@@ -1,0 +1,3 @@
+decoder = codecs.getincrementaldecoder("utf-8")("replace")  # one for the whole stream
+for chunk in chunks:
+    text += decoder.decode(chunk)

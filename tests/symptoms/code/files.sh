@@ -1,0 +1,1 @@
+ulimit -n "$(ulimit -Hn)" # systemd: LimitNOFILE=65536

@@ -1,0 +1,1 @@
+export NO_PROXY=127.0.0.1,localhost

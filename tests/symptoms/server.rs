@@ -1,0 +1,269 @@
+//! Cures on the side of a server, with Salvo.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use eventsource_stream::Eventsource;
+use futures_util::{StreamExt, stream};
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::prelude::*;
+use salvo::sse::{self, SseEvent};
+use tests::{Events, serve, within};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+// ANCHOR: event
+fn event(data: &str) -> String {
+    format!("data: {data}\n\n") // the second line end is the empty line
+}
+// ANCHOR_END: event
+
+// ANCHOR: passed_on
+pub fn passed_on(res: &mut Response) -> salvo::Result<()> {
+    res.add_header("cache-control", "no-cache, no-transform", true)?; // not compressed
+    res.add_header("x-accel-buffering", "no", true)?; // nginx does not collect
+    Ok(())
+}
+// ANCHOR_END: passed_on
+
+// ANCHOR: not_stored
+pub fn not_stored(res: &mut Response) -> salvo::Result<()> {
+    res.add_header("cache-control", "no-store", true)?; // after `sse::stream`
+    Ok(())
+}
+// ANCHOR_END: not_stored
+
+// ANCHOR: admitted
+pub fn admitted(res: &mut Response, page: &str) -> salvo::Result<()> {
+    // As in "https://app.example.com": scheme, host and port, and no slash at the end.
+    res.add_header("access-control-allow-origin", page.to_string(), true)?;
+    res.add_header("access-control-allow-credentials", "true", true).map(|_| ())
+}
+// ANCHOR_END: admitted
+
+// ANCHOR: later
+pub fn later(res: &mut Response) {
+    let retry = SseEvent::default().retry(Duration::from_secs(30)); // no data: no event
+    sse::stream(res, stream::iter([Ok::<_, Infallible>(retry)])); // 200, and the end
+}
+// ANCHOR_END: later
+
+// ANCHOR: retry
+fn retry() -> SseEvent {
+    let wait = rand::random_range(1_000..10_000); // another one for each reader
+    SseEvent::default().retry(Duration::from_millis(wait))
+}
+// ANCHOR_END: retry
+
+// ANCHOR: empty
+fn empty() -> SseEvent {
+    SseEvent::default().name("ping").text("") // `data:`, so it is an event
+}
+// ANCHOR_END: empty
+
+// ANCHOR: failure
+fn failure(why: &str) -> SseEvent {
+    SseEvent::default().name("failure").text(why) // not `error`
+}
+// ANCHOR_END: failure
+
+// ANCHOR: heartbeat
+pub fn heartbeat() -> SseEvent {
+    SseEvent::default().name("heartbeat").text("") // a page sees it, unlike a comment
+}
+// ANCHOR_END: heartbeat
+
+// ANCHOR: number
+fn number(req: &Request) -> Result<u64, StatusError> {
+    let no_number = || StatusError::bad_request().brief("the id is no number");
+    req.param("id").ok_or_else(no_number)
+}
+// ANCHOR_END: number
+
+// ANCHOR: bounded
+fn publish(readers: &mut Vec<mpsc::Sender<SseEvent>>, event: &SseEvent) {
+    // Made with `mpsc::channel(256)`: a reader whose queue is full loses its stream.
+    readers.retain(|reader| reader.try_send(event.clone()).is_ok());
+}
+// ANCHOR_END: bounded
+
+// ANCHOR: lagged
+fn told(received: Result<SseEvent, RecvError>) -> Option<SseEvent> {
+    match received {
+        Ok(event) => Some(event),
+        Err(RecvError::Lagged(n)) => Some(missed(n)), // an event that says how many
+        Err(RecvError::Closed) => None,
+    }
+}
+// ANCHOR_END: lagged
+
+fn missed(count: u64) -> SseEvent {
+    SseEvent::default().name("missed").text(count.to_string())
+}
+
+// ANCHOR: without_mark
+fn without_mark(first: &[u8]) -> &[u8] {
+    first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first) // of three bytes or more
+}
+// ANCHOR_END: without_mark
+
+pub type Item = Result<SseEvent, Infallible>;
+
+/// A stream on which nothing happens.
+#[handler]
+pub async fn quiet(res: &mut Response) {
+    let events = stream::pending::<Item>();
+    // ANCHOR: opened
+    let first = SseEvent::default().comment(""); // a line with a colon, at once
+    sse::stream(res, stream::iter([Ok(first)]).chain(events));
+    // ANCHOR_END: opened
+}
+
+/// A stream for which a token is good for a moment.
+#[handler]
+async fn expiring(res: &mut Response) {
+    let events = stream::pending::<Item>();
+    let expires = Instant::now() + Duration::from_millis(300);
+    // ANCHOR: expires
+    let end = sleep_until(expires); // the client comes back, and the token is looked at
+    sse::stream(res, events.take_until(end));
+    // ANCHOR_END: expires
+}
+
+/// A stream that ends when it is asked to.
+struct Ending(CancellationToken);
+
+#[handler]
+impl Ending {
+    async fn handle(&self, res: &mut Response) {
+        let stop = &self.0;
+        let first = Item::Ok(event_of("a"));
+        let events = stream::iter([first]).chain(stream::pending());
+        // ANCHOR: until_stop
+        sse::stream(res, events.take_until(stop.clone().cancelled_owned()));
+        // ANCHOR_END: until_stop
+    }
+}
+
+fn event_of(text: &str) -> SseEvent {
+    SseEvent::default().text(text)
+}
+
+/// The data of each event in these bytes.
+async fn data(bytes: &[u8]) -> Vec<String> {
+    let chunk = Ok::<_, Infallible>(bytes.to_vec());
+    let events = stream::iter([chunk]).eventsource();
+    events.map(|event| event.unwrap().data).collect().await
+}
+
+#[tokio::test]
+async fn the_empty_line_completes_an_event() {
+    let whole = event("a");
+    assert_eq!(data(whole.as_bytes()).await, ["a"]);
+    let without = whole.strip_suffix('\n').unwrap();
+    assert!(data(without.as_bytes()).await.is_empty());
+}
+
+#[tokio::test]
+async fn events_for_special_cases_are_read_as_they_are_meant() {
+    for (event, event_type, data) in
+        [(empty(), "ping", ""), (failure("disk full"), "failure", "disk full")]
+    {
+        let bytes = Ok::<_, Infallible>(event.to_string());
+        let event =
+            stream::iter([bytes]).eventsource().next().await.unwrap().unwrap();
+        assert_eq!((&*event.event, &*event.data), (event_type, data));
+    }
+}
+
+#[test]
+fn each_reader_gets_another_time_to_wait() {
+    let waits: std::collections::HashSet<_> =
+        (0..50).map(|_| retry().to_string()).collect();
+    assert!(waits.len() > 10, "{waits:?}");
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_number_is_refused_with_the_reason() {
+    #[handler]
+    async fn show(req: &Request) -> Result<String, StatusError> {
+        number(req).map(|id| id.to_string())
+    }
+    let url = serve(Router::with_path("{id}").get(show)).await;
+    for (id, status, says) in [("7", 200, "7"), ("x", 400, "the id is no number")] {
+        let client = reqwest::Client::new().get(format!("{url}/{id}"));
+        let asked = client.header("accept", "text/plain").send();
+        let answer = within("an answer", asked).await.unwrap();
+        assert_eq!(answer.status(), status);
+        let body = within("a body", answer.text()).await.unwrap();
+        assert!(body.contains(says), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_whose_queue_is_full_loses_its_stream_and_no_other_does() {
+    let (slow, _unread) = mpsc::channel(2);
+    let (quick, mut read) = mpsc::channel(2);
+    let mut readers = vec![slow, quick];
+    for n in 0..5 {
+        publish(&mut readers, &event_of(&n.to_string()));
+        let received = read.try_recv().unwrap().to_string();
+        assert_eq!(received, event_of(&n.to_string()).to_string());
+    }
+    assert_eq!(readers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_lags_behind_is_told_how_much_it_has_missed() {
+    let (sender, mut live) = broadcast::channel(2);
+    for n in 0..5 {
+        sender.send(event_of(&n.to_string())).unwrap();
+    }
+    drop(sender);
+    let mut seen = Vec::new();
+    while let Some(event) = told(live.recv().await) {
+        seen.push(event.to_string());
+    }
+    let expected = [missed(3), event_of("3"), event_of("4")];
+    assert_eq!(seen, expected.map(|event| event.to_string()));
+}
+
+#[tokio::test]
+async fn eventsource_stream_panics_at_a_byte_order_mark_unless_it_is_taken_away() {
+    let marked = b"\xef\xbb\xbfdata: a\n\n";
+    let panics = tokio::spawn(async { data(marked).await }).await.unwrap_err();
+    let panic = panics.into_panic();
+    let said = panic.downcast_ref::<String>().map_or("", String::as_str);
+    assert!(said.contains("byte index 1 is not a char boundary"), "{said}");
+    assert_eq!(data(without_mark(marked)).await, ["a"]);
+    assert_eq!(data(without_mark(b"data: a\n\n")).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_stream_ends_whole_when_its_token_expires() {
+    let url = serve(Router::new().get(expiring)).await;
+    let mut events = Events::of(within("a head", reqwest::get(url)).await.unwrap());
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn asked_to_stop_a_server_ends_its_streams_whole_and_itself() {
+    let stop = CancellationToken::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
+    let handle = server.handle();
+    let router = Router::new().get(Ending(stop.clone()));
+    let serving = tokio::spawn(server.try_serve(router));
+    let mut events = Events::of(within("a head", reqwest::get(url)).await.unwrap());
+    assert_eq!(events.data().await, "a");
+    // ANCHOR: stop
+    handle.stop_graceful(Duration::from_secs(3)); // after it, streams are cut
+    stop.cancel(); // Ctrl-C or SIGTERM leads here
+    // ANCHOR_END: stop
+    assert_eq!(events.next().await, None);
+    within("the end of the server", serving).await.unwrap().unwrap();
+}
