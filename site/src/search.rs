@@ -41,7 +41,14 @@ struct Page(String, String);
 
 /// The number of its page, and then as in [`Unit`].
 #[derive(Serialize)]
-struct Section(usize, String, String, String, Kind);
+struct Section(
+    usize,
+    String,
+    String,
+    String,
+    Kind,
+    #[serde(skip_serializing_if = "String::is_empty")] String,
+);
 
 /// A heading or a term with an id, and the text up to the next one.
 #[derive(Debug, Default, PartialEq)]
@@ -50,6 +57,8 @@ struct Unit {
     heading: String,
     text: String,
     kind: Kind,
+    /// The listings of a symptom's cure. Those of other sections are told in their prose.
+    code: String,
 }
 
 /// The nature of a section, which decides how it ranks; `engine.js` has the same letters.
@@ -131,11 +140,10 @@ fn index(book: &Book, folder: &Path) -> Result<Index> {
         let title =
             units.first().map(|unit| unit.heading.clone()).unwrap_or_default();
         let page = index.pages.len();
-        index.sections.extend(units.into_iter().map(
-            |Unit { id, heading, text, kind }| {
-                Section(page, id, heading, text, kind)
-            },
-        ));
+        let section = |Unit { id, heading, text, kind, code }| {
+            Section(page, id, heading, text, kind, code)
+        };
+        index.sections.extend(units.into_iter().map(section));
         let url = file.to_string_lossy().replace('\\', "/");
         index.pages.push(Page(url, title));
     }
@@ -146,10 +154,10 @@ fn index(book: &Book, folder: &Path) -> Result<Index> {
 #[derive(Default)]
 struct Reader {
     units: Vec<Unit>,
-    /// Listings are part of a symptom's cure; elsewhere the prose says it in words.
     symptoms: bool,
     in_main: bool,
     in_heading: bool,
+    in_code: bool,
     /// The element whose text is left out, and how many of its name are open.
     skipped: Option<(String, usize)>,
 }
@@ -173,6 +181,10 @@ impl Reader {
             _ if !self.in_main => {}
             "svg" | "script" | "style" | "template" => self.skip(name, opens),
             "pre" if !self.symptoms => self.skip(name, opens),
+            "pre" => {
+                self.add(" ");
+                self.in_code = opens;
+            }
             "h1" | "h2" | "h3" | "dt" => {
                 if let Some(id) = id.filter(|_| opens) {
                     self.begin(name, &id.value);
@@ -208,7 +220,11 @@ impl Reader {
         let Some(unit) = self.units.last_mut().filter(|_| self.in_main) else {
             return;
         };
-        let to = if self.in_heading { &mut unit.heading } else { &mut unit.text };
+        let to = match (self.in_heading, self.in_code) {
+            (true, _) => &mut unit.heading,
+            (_, true) => &mut unit.code,
+            _ => &mut unit.text,
+        };
         for char in text.chars() {
             if !char.is_whitespace() {
                 to.push(char);
@@ -248,6 +264,7 @@ fn read(html: &str, symptoms: bool) -> Vec<Unit> {
     let mut units = tokenizer.sink.0.into_inner().units;
     for unit in &mut units {
         unit.text.truncate(unit.text.trim_end().len());
+        unit.code.truncate(unit.code.trim_end().len());
         unit.heading.truncate(unit.heading.trim_end().len());
     }
     units
@@ -258,7 +275,8 @@ mod tests {
     use super::*;
 
     fn unit(id: &str, heading: &str, text: &str, kind: Kind) -> Unit {
-        Unit { id: id.into(), heading: heading.into(), text: text.into(), kind }
+        let [id, heading, text] = [id, heading, text].map(String::from);
+        Unit { id, heading, text, kind, code: String::new() }
     }
 
     const PAGE: &str = "<nav><h2 id=\"x\">Contents</h2></nav><main>\n\
@@ -295,13 +313,8 @@ mod tests {
 
     #[test]
     fn an_entry_of_the_symptoms_has_the_code_of_its_cure() {
-        let units = read(PAGE, true);
-        let cure = unit(
-            "gone",
-            "It is gone",
-            "Why. cure() now() No id More.",
-            Kind::Symptom,
-        );
-        assert_eq!(units[1], cure);
+        let cure = unit("gone", "It is gone", "Why. No id More.", Kind::Symptom);
+        let cure = Unit { code: "cure() now()".into(), ..cure };
+        assert_eq!(read(PAGE, true)[1], cure);
     }
 }

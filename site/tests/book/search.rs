@@ -133,6 +133,21 @@ fn words_are_cut_at_apostrophes_and_inside_names_and_lose_case_and_accents() {
     assert_eq!(cut[4], ["lettori", "lettor"]);
 }
 
+#[test]
+#[ignore = "needs node"]
+fn a_word_with_one_typing_error_is_found_and_so_is_one_that_is_not_finished() {
+    let book = copy_book();
+    let folder = searched(book.path());
+    let typed =
+        ["heartbest", "hertbeat", "hearttbeat", "haertbeat", "heartb", "HEARTBEAT"];
+    for (query, found) in typed.iter().zip(ask(&folder, "en", &typed, &[]).found) {
+        assert_eq!(found[0], "glossary.html#heartbeat", "{query}");
+    }
+    // Short words are others, and a word that a space ends is finished.
+    let found = ask(&folder, "en", &["corz", "heartb "], &[]).found;
+    assert!(found.iter().all(Vec::is_empty), "{found:?}");
+}
+
 /// These put no space between words; and a language that has only begun has no stems.
 #[test]
 #[ignore = "needs node"]
