@@ -34,6 +34,8 @@ class LiveStream extends Panel {
   #running;
   #inView = false;
   #isShown = !document.hidden;
+  /** The address of the stream that `ask` has brought. */
+  #asked;
   /** The reader pressed Stop: only the reader starts again. */
   #stopped = false;
 
@@ -98,8 +100,9 @@ class LiveStream extends Panel {
 
   #toggle() {
     this.#stopped = Boolean(this.#running);
-    if (this.#running) this.#end('stopped');
-    else this.#start();
+    if (this.#running) return this.#end('stopped');
+    this.#asked = undefined;
+    this.#start();
   }
 
   /** Runs while it can be seen, so that no hidden page holds a connection. */
@@ -172,13 +175,18 @@ class LiveStream extends Panel {
     }
   }
 
-  /** Posts the JSON of `ask`, if there is one, and returns the address of the stream. */
+  /**
+   * Posts the JSON of `ask`, if there is one, and returns the address of the stream. Only Start
+   * asks again: a panel that comes back into view shows the answer that it has.
+   */
   async #ask(url, signal) {
     const body = this.getAttribute('ask');
     if (body === null) return url;
+    if (this.#asked) return this.#asked;
     const headers = { 'content-type': 'application/json' };
     const response = await fetch(url, { method: 'POST', headers, body, signal });
-    return new URL(response.headers.get('location') ?? '', url);
+    this.#asked = new URL(response.headers.get('location') ?? '', url);
+    return this.#asked;
   }
 
   /** Plays the recording at its own pace. */

@@ -10,7 +10,7 @@
 //! build                                                  cargo book build
 //! postprocess   search   translate                       HTML; its index; cargo book translate
 //! theme   chapters   programs                            words; numbers; /live/NAME/
-//! book   translation   compiled   supervise              the sources; a process
+//! book   translation   symptoms   compiled   supervise   the sources; a process
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
@@ -30,6 +30,7 @@ mod recording;
 mod search;
 mod serve;
 mod supervise;
+mod symptoms;
 mod theme;
 mod translate;
 mod translation;
@@ -77,7 +78,7 @@ enum Command {
         /// The page's file name, as in `tick.md`
         page: PathBuf,
     },
-    /// The program of chapter 8, for as long as stdin is open; then the folder is removed
+    /// The program `feed`, for as long as stdin is open; then the folder is removed
     #[command(hide = true)]
     Feed { folder: PathBuf },
 }

@@ -1,4 +1,4 @@
-//! Chapter 6: how Tokio's channels treat a receiver that is too slow, how Salvo stops a
+//! `slow.md`: how Tokio's channels treat a receiver that is too slow, how Salvo stops a
 //! stream that does not end, how many connections may wait and how often they knock, and
 //! when a peer that is silent is given up.
 
@@ -101,8 +101,12 @@ async fn by_default_few_connections_may_wait_to_be_accepted() {
     let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
     // The kernel lets one connection more wait than it was asked for.
-    let default = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    assert_eq!(connect_unaccepted(&default, 400).await, limit.min(128) + 1);
+    let tokio = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    std.set_nonblocking(true).unwrap();
+    for default in [tokio, TcpListener::from_std(std).unwrap()] {
+        assert_eq!(connect_unaccepted(&default, 400).await, limit.min(128) + 1);
+    }
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let long = socket.listen(4_096).unwrap();
