@@ -22,8 +22,9 @@ use crate::files::files;
 const SCRIPTS: &str = "search";
 /// The page whose entries come first for the words of a symptom.
 const SYMPTOMS: &str = "symptoms.md";
-/// Sections that each chapter ends with: they mention everything, and explain nothing.
-const REAR: [&str; 3] = ["what-will-happen", "how-we-know", "what-to-read-next"];
+/// Sections that mention everything, and explain nothing: each chapter ends with some.
+const REAR: [&str; 4] =
+    ["what-will-happen", "how-we-know", "what-to-read-next", "still-to-be-written"];
 
 /// The attribute of the page's search, which is empty to stock mdBook.
 const ATTRIBUTE: &str = "data-search=\"\"";
@@ -181,6 +182,8 @@ impl Reader {
             _ if !self.in_main => {}
             "svg" | "script" | "style" | "template" => self.skip(name, opens),
             "pre" if !self.symptoms => self.skip(name, opens),
+            // It says "Code" in each entry.
+            "summary" if self.symptoms => self.skip(name, opens),
             "pre" => {
                 self.add(" ");
                 self.in_code = opens;
@@ -282,7 +285,7 @@ mod tests {
     const PAGE: &str = "<nav><h2 id=\"x\">Contents</h2></nav><main>\n\
         <h1 id=\"top\"><a class=\"header\" href=\"#top\">A <code>page</code></a></h1>\n\
         <p>One\n&amp; <em>t</em>wo.</p><p>Three</p><svg><text>box</text></svg>\
-        <h3 id=\"gone\">It is gone</h3><p>Why.</p><pre><code>cure()\nnow()</code></pre>\
+        <h3 id=\"gone\">It is gone</h3><p>Why.</p><summary>Code</summary><pre><code>cure()\nnow()</code></pre>\
         <h2>No id</h2><p>More.</p>\
         <h2 id=\"how-we-know\">How we know</h2><table><tr><td>a</td><td>b</td></tr></table>\
         <dl><dt id=\"term\">term §</dt><dd>A word.</dd></dl></main><p>footer</p>";
@@ -293,7 +296,7 @@ mod tests {
             read(PAGE, false),
             [
                 unit("top", "A page", "One & two. Three", Kind::Section),
-                unit("gone", "It is gone", "Why. No id More.", Kind::Section),
+                unit("gone", "It is gone", "Why. Code No id More.", Kind::Section),
                 unit("how-we-know", "How we know", "a b", Kind::Rear),
                 unit("term", "term §", "A word.", Kind::Term),
             ]
