@@ -48,7 +48,7 @@ fn ask(folder: &Path, language: &str, queries: &[&str], texts: &[&str]) -> Answe
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// How many of the 100 queries may miss.
+/// So many of all queries may miss.
 const MISSED: usize = 2;
 
 static QUERIES: LazyLock<BTreeMap<String, BTreeMap<String, String>>> =
