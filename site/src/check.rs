@@ -198,9 +198,7 @@ impl Sources<'_> {
             let text = text.split("#[cfg(test)]").next().unwrap_or(&text);
             let path = file.strip_prefix(&self.book.root)?.to_path_buf();
             let mut wrong = chapters.check(&path, text, &mentions);
-            if path.starts_with("examples") || path.starts_with("tests") {
-                wrong.extend(chapters.check_header(&path, text, &mentions));
-            }
+            wrong.extend(chapters.check_header(&path, text, &mentions));
             for (line, message) in wrong {
                 self.report(&file, line, message);
             }

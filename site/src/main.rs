@@ -78,7 +78,7 @@ enum Command {
         /// The page's file name, as in `tick.md`
         page: PathBuf,
     },
-    /// The program of chapter 8, for as long as stdin is open; then the folder is removed
+    /// The program `feed`, for as long as stdin is open; then the folder is removed
     #[command(hide = true)]
     Feed { folder: PathBuf },
 }

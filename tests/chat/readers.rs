@@ -1,4 +1,4 @@
-//! Chapter 6: readers that are slow, that vanish, and that fill the room.
+//! `slow.md`: readers that are slow, that vanish, and that fill the room.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Chapter 6: how Tokio's channels treat a receiver that is too slow, how Salvo stops a
+//! `slow.md`: how Tokio's channels treat a receiver that is too slow, how Salvo stops a
 //! stream that does not end, how many connections may wait and how often they knock, and
 //! when a peer that is silent is given up.
 

@@ -1,4 +1,4 @@
-//! The wrapper and the watchdog of chapter 4 with the servers of this book, behind something
+//! The wrapper and the watchdog of `faults.md` with the servers of this book, behind something
 //! that fails.
 
 use std::future::ready;
@@ -99,7 +99,7 @@ fn serve(mut socket: TcpStream, target: String, state: &Arc<Mutex<State>>) {
     });
 }
 
-/// A browser with an otherwise empty page of this server, and the scripts of chapter 4.
+/// A browser with an otherwise empty page of this server, and the scripts of `faults.md`.
 async fn browser(url: &str) -> Browser {
     let browser = Browser::start().await;
     browser.open(&format!("{url}/nothing")).await;

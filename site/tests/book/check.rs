@@ -173,6 +173,24 @@ const MISTAKES: &[Mistake] = &[
         says: "this link says chapter 2, and hello.md is chapter 1",
     },
     Mistake {
+        name: "a chapter's number that is no link to it",
+        make: |book| add(book, "src/it/glossary.md", "\nLo dice il capitolo 5.\n"),
+        place: ("src/it/glossary.md", "il capitolo 5."),
+        says: "chapter 5 is not a link to it",
+    },
+    Mistake {
+        name: "a number of a chapter that is not written yet",
+        make: |book| add(book, "src/en/glossary.md", "\nAs chapter 16 says.\n"),
+        place: ("src/en/glossary.md", "As chapter 16"),
+        says: "chapter 16 is not written yet: name it by its title",
+    },
+    Mistake {
+        name: "a comment that names a chapter by its number",
+        make: |book| add(book, "examples/wire/main.rs", "\n// See chapter 1.\n"),
+        place: ("examples/wire/main.rs", "// See chapter 1."),
+        says: "name the page or the program in place of chapter 1",
+    },
+    Mistake {
         name: "a row of the README with another chapter's number",
         make: |book| add(book, "README.md", "\n| `tick` | [3](src/en/tick.md) |\n"),
         place: ("README.md", "[3]"),
@@ -190,7 +208,7 @@ const MISTAKES: &[Mistake] = &[
         name: "a program whose header names the chapter of another one",
         make: |book| edit(book, "examples/faults/main.rs", "Chapter 4", "Chapter 1"),
         place: ("examples/faults/main.rs", "Chapter 1"),
-        says: "chapter 1 includes no file of faults",
+        says: "the header names chapter 1; faults is shown in 4",
     },
     Mistake {
         name: "a program whose header names no chapter",
@@ -199,12 +217,10 @@ const MISTAKES: &[Mistake] = &[
         says: "the header does not name the program's chapter",
     },
     Mistake {
-        name: "a test whose header names the chapter of another program",
-        make: |book| {
-            edit(book, "tests/feed/gap.rs", "//! Chapter 8", "//! Chapter 5")
-        },
-        place: ("tests/feed/gap.rs", "//! Chapter 5"),
-        says: "chapter 5 includes no file of feed",
+        name: "a test that names a chapter by its number",
+        make: |book| add(book, "tests/feed/new.rs", "//! Chapter 8: a log.\n"),
+        place: ("tests/feed/new.rs", "//! Chapter 8"),
+        says: "name the page or the program in place of chapter 8",
     },
 ];
 
