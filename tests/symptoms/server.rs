@@ -90,15 +90,16 @@ fn publish(readers: &mut Vec<mpsc::Sender<SseEvent>>, event: &SseEvent) {
 }
 // ANCHOR_END: bounded
 
-// ANCHOR: lagged
+/// The event for a reader of a broadcast, after what it has received.
 fn told(received: Result<SseEvent, RecvError>) -> Option<SseEvent> {
+    // ANCHOR: lagged
     match received {
         Ok(event) => Some(event),
         Err(RecvError::Lagged(n)) => Some(missed(n)), // an event that says how many
         Err(RecvError::Closed) => None,
     }
+    // ANCHOR_END: lagged
 }
-// ANCHOR_END: lagged
 
 fn missed(count: u64) -> SseEvent {
     SseEvent::default().name("missed").text(count.to_string())
