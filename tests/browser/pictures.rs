@@ -112,7 +112,8 @@ async fn an_eventsource_of_faults_that_gives_up() {
     let browser = Browser::start().await;
     for language in LANGUAGES {
         let faults = Program::start("faults").await;
-        browser.resize(780, 700).await;
+        // On a phone, the line shows twelve seconds, in letters that can be read.
+        browser.resize(360, 700).await;
         browser.open(&format!("{}/?lang={language}", faults.url)).await;
         let events = "events.filter(({ type }) => type == 'message').length";
         let choose = |name: &str| format!("choose('{name}')");
