@@ -26,9 +26,10 @@ async fn chapter_5_holds_two_windows_that_talk_and_a_reader() {
             )
         };
         for n in [0, 1] {
-            let state =
-                format!("{}?.querySelector('#state')?.textContent", frame(n));
-            browser.until(&format!("{state} == 'connected'")).await;
+            let connected = format!("{}?.querySelector('#state')", frame(n));
+            browser
+                .until(&format!("'connected' in ({connected}?.dataset ?? {{}})"))
+                .await;
         }
         let heard = "document.querySelector('live-stream').textContent";
         browser.eval("document.querySelector('live-stream').scrollIntoView()").await;
