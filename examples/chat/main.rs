@@ -9,7 +9,7 @@
 //! messages. Or open http://127.0.0.1:8698/ in two windows. This file answers requests,
 //! `room.rs` has the room, and `edge.rs` keeps strangers from holding the program up.
 //! Chapters 5 and 6 of the book explain them. Left out: more rooms than one, names and
-//! passwords, more servers than one (chapter 14).
+//! passwords, more servers than one (`feed`).
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc};
 

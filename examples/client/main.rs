@@ -24,7 +24,7 @@
 //! | nobody can read the output any more | | exit code 0 |
 //!
 //! Each attempt begins at the URL that you gave, because a redirect may lead elsewhere by
-//! then (Chromium goes straight to where a 301 has led it, chapter 4). An ID outlives the
+//! then (Chromium goes straight to where a 301 has led it, as `faults` shows). An ID outlives the
 //! connection, as it does in Chromium; by the standard's letter, the ID buffer of a new
 //! stream is empty, and its first event without an ID would forget it. A header that you
 //! give with `-H` goes to no other origin.

@@ -7,7 +7,7 @@ const NEVER = new AbortController().signal;
 
 /** Reads a stream, connection after connection, until the answer is a 204, or a refusal that
     will not pass, or `stop` is aborted. Resolves with that last answer. */
-export async function follow(url, onEvent, { silence = 40_000, stop = NEVER } = {}) {
+export async function follow(url, onEvent, { silence = 40_000, stop = NEVER, headers } = {}) {
   const address = new URL(url, location);
   let retry = 1_000;
   let wait = retry;
@@ -26,7 +26,7 @@ export async function follow(url, onEvent, { silence = 40_000, stop = NEVER } = 
     });
     try {
       const signal = AbortSignal.any([dead.signal, stop]);
-      const answer = await fetch(address, { cache: 'no-store', signal });
+      const answer = await fetch(address, { headers, cache: 'no-store', signal });
       const mayPass = [408, 425, 429].includes(answer.status) || answer.status >= 500;
       if (answer.status === 204 || (!answer.ok && !mayPass)) return answer;
       const text = answer.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -13,7 +13,7 @@
 //!
 //! Or open http://127.0.0.1:8698/, which draws it all on a time line. Chapter 4 of the
 //! book explains what you see. `fault.rs` has the faults, `script.rs` the scripts, and
-//! `edge.rs` keeps strangers from holding the program up (chapter 6). Left out:
+//! `edge.rs` keeps strangers from holding the program up (see `chat`). Left out:
 //! heartbeats and a stop on a signal, because you say how a stream ends; and the refusal of
 //! the connection itself, which a program that has accepted it cannot do any more: `refuse`
 //! closes it without an answer instead.

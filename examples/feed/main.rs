@@ -12,8 +12,7 @@
 //!     REDIS_URL=redis://127.0.0.1 cargo run --example feed
 //!
 //! `FEED_KEEP` is how many events are kept, `FEED_AGE` how many seconds. Chapters 8 and 14 of the
-//! book explain it. Left out: more feeds than one, users, and who may read or write what
-//! (chapter 12).
+//! book explain it. Left out: more feeds than one, users, and who may read or write what.
 //!
 //! This file starts and stops the program; `http.rs` answers requests; `edge.rs` keeps
 //! strangers from holding it up; `reader.rs` has the streams; `log.rs` says what a log is;

@@ -34,7 +34,7 @@ mod edge;
 mod heard;
 mod imitate;
 mod model;
-#[allow(dead_code)] // the parser of chapter 9, of which this program needs a part
+#[allow(dead_code)] // the parser of `client`, of which this program needs a part
 mod parser;
 mod upstream;
 

@@ -7,8 +7,8 @@
 //!
 //! `chunk` is how many bytes are sent at once, `pace` how many milliseconds lie between two
 //! chunks.
-//! Or open http://127.0.0.1:8698/. Chapter 3 of the book explains the format, and chapter 6
-//! `edge.rs`, which keeps strangers from holding the program up. Left out: heartbeats and a
+//! Or open http://127.0.0.1:8698/. Chapter 3 of the book explains the format.
+//! `edge.rs` keeps strangers from holding the program up. Left out: heartbeats and a
 //! stop on a signal, because every byte is yours.
 
 use std::collections::VecDeque;

@@ -49,9 +49,9 @@ pub struct Settings {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChapterWords {
-    /// The word before one number, as in "chapter 8".
+    /// The word before one number, as in "chapter N".
     pub one: String,
-    /// The word before several numbers, as in "chapters 8 and 14".
+    /// The word before several numbers, as in "chapters N and M".
     pub many: String,
     /// The words that may stand before one of several numbers, as "and" does.
     pub between: Vec<String>,

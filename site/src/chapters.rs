@@ -1,7 +1,7 @@
-//! The numbers of chapters in texts, as in "chapter 8" or "chapters 8 and 14". A chapter that
+//! The numbers of chapters in texts, as in "chapter N" or "chapters N and M". A chapter that
 //! comes in between moves those behind it, so every number is compared with `SUMMARY.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,6 @@ pub struct Chapters {
 
 /// The numbers after one "chapter" or "chapters" in a text.
 struct Mention {
-    range: Range<usize>,
     numbers: Vec<(usize, String)>,
 }
 
@@ -61,107 +60,147 @@ impl Chapters {
         Ok(Self { pages: numbered.collect(), included, folders: folders.collect() })
     }
 
-    /// The wrong numbers of a text, and the links whose page is another chapter than they
-    /// say. The file's path counts from the root of the repository.
+    /// The wrong numbers of a text, and those that nobody could find to be wrong when a
+    /// chapter comes in between: outside a link to the chapter. Where there are no links,
+    /// the header of a program may begin with one. The file's path counts from the root of
+    /// the repository.
     pub fn check(&self, file: &Path, text: &str, mentions: &Mentions) -> Vec<Wrong> {
-        let text = without_comments(text);
-        let mentions = mentions.of(&text);
+        let header = header(file, text);
+        let text = Unlinked::of(&without_comments(text));
+        let is_markdown = file.extension().is_some_and(|kind| kind == "md");
+        // The past is told with the numbers of its day.
+        let is_history = file == Path::new("CHANGELOG.md");
         let mut wrong = Vec::new();
-        for (at, number) in mentions.iter().flat_map(|mention| &mention.numbers) {
-            if !self.pages.contains_key(number) {
-                let message = format!("SUMMARY.md has no chapter {number}");
-                wrong.push((page::line(&text, *at), message));
+        let mut numbers = Vec::new();
+        for (index, mention) in mentions.of(&text.text).into_iter().enumerate() {
+            for (at, number) in mention.numbers {
+                let line = page::line(&text.text, at);
+                let may_be_bare = is_history || index == 0 && line <= header;
+                let link = text.link(at);
+                let fault = match (self.pages.get(&number), link) {
+                    (None, _) => Some(format!("SUMMARY.md has no chapter {number}")),
+                    (_, Some(target)) => self.misleads(file, &number, target, true),
+                    (Some(None), None) if is_markdown && !is_history => {
+                        Some(format!(
+                            "chapter {number} is not written yet: name it by its title"
+                        ))
+                    }
+                    (_, None) if may_be_bare => None,
+                    (_, None) if is_markdown => {
+                        Some(format!("chapter {number} is not a link to it"))
+                    }
+                    (_, None) => Some(format!(
+                        "name the page or the program in place of chapter {number}: a \
+                         number is for the start of a program's header"
+                    )),
+                };
+                numbers.push(at);
+                wrong.extend(fault.map(|fault| (line, fault)));
             }
         }
-        for link in LINK.captures_iter(&text) {
-            let Some(all) = link.get(0) else { continue };
-            let Some(shown) = link.get(1) else { continue };
-            let inside = mentions.iter().filter(|mention| {
-                shown.start() <= mention.range.start
-                    && mention.range.end <= shown.end()
-            });
-            let mut numbers: Vec<&str> = inside
-                .flat_map(|mention| &mention.numbers)
-                .map(|(_, number)| number.as_str())
-                .collect();
-            if is_number(shown.as_str()) {
-                numbers.push(shown.as_str());
-            }
-            if let [number] = numbers[..]
-                && let Some(message) = self.misleads(file, number, &link[2])
+        for (range, target) in &text.links {
+            let shown = &text.text[range.clone()];
+            // A status code may lead to its entry, say.
+            let elsewhere = !target.starts_with('#');
+            if is_number(shown)
+                && elsewhere
+                && !numbers.contains(&range.start)
+                && let Some(message) = self.misleads(file, shown, target, false)
             {
-                wrong.push((page::line(&text, all.start()), message));
+                wrong.push((page::line(&text.text, range.start), message));
             }
         }
         wrong
     }
 
-    /// Says why a link with this number leads to another chapter, if it does.
-    fn misleads(&self, file: &Path, number: &str, target: &str) -> Option<String> {
+    /// Says why a link with this number leads to another chapter, if it does, or to none,
+    /// where it must.
+    fn misleads(
+        &self,
+        file: &Path,
+        number: &str,
+        target: &str,
+        must: bool,
+    ) -> Option<String> {
         let target = target.split(['#', '?']).next().unwrap_or(target);
-        let target = normal(&file.parent().unwrap_or(file).join(target));
+        let target = match target {
+            "" => file.to_path_buf(),
+            target => normal(&file.parent().unwrap_or(file).join(target)),
+        };
         let page = self.folders.iter().find_map(|folder| {
             let page = target.strip_prefix(folder).ok()?;
             self.included.contains_key(page).then_some(page)
-        })?;
+        });
+        let Some(page) = page else {
+            let message =
+                format!("this link says chapter {number}, and leads to none");
+            return must.then_some(message);
+        };
         let own = self.pages.iter().find(|(_, path)| path.as_deref() == Some(page));
-        let own = own.map(|(number, _)| number.as_str());
         let shown = page.display();
-        match (self.pages.get(number), own) {
-            // A chapter that is not written yet may be told of on any other page.
-            (Some(None), None) => None,
-            (_, Some(own)) if own == number => None,
-            (_, Some(own)) => Some(format!(
+        match own.map(|(number, _)| number.as_str()) {
+            Some(own) if own == number => None,
+            Some(own) => Some(format!(
                 "this link says chapter {number}, and {shown} is chapter {own}"
             )),
-            (_, None) => Some(format!(
+            None => Some(format!(
                 "this link says chapter {number}, and {shown} has no number"
             )),
         }
     }
 
-    /// The faults of the header of a file below `examples/NAME` or `tests/NAME`: the first
-    /// chapters that it names are the program's own, which their pages show by including
-    /// files of it. Later ones may tell of other things.
+    /// The fault of the header of a program's file, which begins with the chapters that
+    /// show the program: all of them, or one that moves to the place of another would not
+    /// be found. Later numbers are none of a header's business.
     pub fn check_header(
         &self,
         file: &Path,
         text: &str,
         mentions: &Mentions,
-    ) -> Vec<Wrong> {
-        let mut parts = file.iter().filter_map(|part| part.to_str());
-        let Some(top) = parts.next() else { return Vec::new() };
-        let Some(name) = parts.next() else { return Vec::new() };
-        let header: String = text
-            .split_inclusive('\n')
-            .take_while(|line| line.starts_with("//!"))
-            .collect();
+    ) -> Option<Wrong> {
+        let name = file.strip_prefix("examples").ok()?.iter().next()?.to_str()?;
+        let header: String =
+            text.split_inclusive('\n').take(header(file, text)).collect();
         let header = without_comments(&header);
         let Some(first) = mentions.of(&header).into_iter().next() else {
-            let is_program = top == "examples" && file.ends_with("main.rs");
             let message = "the header does not name the program's chapter";
-            return is_program
-                .then(|| (1, message.to_string()))
-                .into_iter()
-                .collect();
+            return file.ends_with("main.rs").then(|| (1, message.to_string()));
         };
-        let own = ["examples", "tests"].map(|folder| Path::new(folder).join(name));
+        let own = Path::new("examples").join(name);
         let shows = |page: &PathBuf| {
-            let included = self.included.get(page);
-            let mut files = included.into_iter().flatten();
-            files.any(|file| own.iter().any(|own| file.starts_with(own)))
+            let files = self.included.get(page).into_iter().flatten();
+            let mut code = files
+                .filter(|file| file.extension().is_some_and(|kind| kind == "rs"));
+            code.any(|file| file.starts_with(&own))
         };
-        let mut wrong = Vec::new();
-        for (at, number) in &first.numbers {
-            // A number that is none at all is told of already.
-            let Some(page) = self.pages.get(number) else { continue };
-            if !page.as_ref().is_some_and(shows) {
-                let message = format!("chapter {number} includes no file of {name}");
-                wrong.push((page::line(&header, *at), message));
-            }
-        }
-        wrong
+        let shown =
+            self.pages.iter().filter(|(_, page)| page.as_ref().is_some_and(shows));
+        let shown: BTreeSet<&str> =
+            shown.map(|(number, _)| number.as_str()).collect();
+        let named: BTreeSet<&str> =
+            first.numbers.iter().map(|(_, number)| number.as_str()).collect();
+        let list = |numbers: BTreeSet<&str>| {
+            numbers.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        let line =
+            first.numbers.first().map_or(1, |(at, _)| page::line(&header, *at));
+        (named != shown).then(|| {
+            let named = list(named);
+            let shown = list(shown);
+            (
+                line,
+                format!(
+                    "the header names chapter {named}; {name} is shown in {shown}"
+                ),
+            )
+        })
     }
+}
+
+/// The lines of the header of a program's file.
+fn header(file: &Path, text: &str) -> usize {
+    let lines = text.lines().take_while(|line| line.starts_with("//!"));
+    if file.starts_with("examples") { lines.count() } else { 0 }
 }
 
 fn is_number(text: &str) -> bool {
@@ -174,6 +213,37 @@ fn is_number(text: &str) -> bool {
 fn without_comments(text: &str) -> String {
     let spaces = |found: &lazy_regex::Captures| " ".repeat(found[0].len());
     COMMENT.replace_all(text, spaces).into_owned()
+}
+
+/// A text in Markdown without the marks of its links: a sentence goes on through them.
+struct Unlinked {
+    text: String,
+    /// The place of each link in this text, and its target.
+    links: Vec<(Range<usize>, String)>,
+}
+
+impl Unlinked {
+    fn of(markdown: &str) -> Self {
+        let mut text = String::with_capacity(markdown.len());
+        let mut links = Vec::new();
+        let mut copied = 0;
+        for link in LINK.captures_iter(markdown) {
+            let Some(all) = link.get(0) else { continue };
+            text.push_str(&markdown[copied..all.start()]);
+            let start = text.len();
+            text.push_str(&link[1]);
+            links.push((start..text.len(), link[2].to_string()));
+            copied = all.end();
+        }
+        text.push_str(&markdown[copied..]);
+        Self { text, links }
+    }
+
+    /// The target of the link that has this byte in its text.
+    fn link(&self, at: usize) -> Option<&str> {
+        let link = self.links.iter().find(|(range, _)| range.contains(&at));
+        link.map(|(_, target)| target.as_str())
+    }
 }
 
 /// Finds the numbers of chapters in the texts of one language.
@@ -202,7 +272,7 @@ impl Mentions {
                 .collect()
         };
         let ranges = self.0.find_iter(text).map(|found| found.range());
-        ranges.map(|range| Mention { numbers: numbers(&range), range }).collect()
+        ranges.map(|range| Mention { numbers: numbers(&range) }).collect()
     }
 }
 
@@ -243,7 +313,7 @@ mod tests {
         chapters().check(Path::new(file), text, &english())
     }
 
-    fn checked_header(file: &str, text: &str) -> Vec<Wrong> {
+    fn checked_header(file: &str, text: &str) -> Option<Wrong> {
         chapters().check_header(Path::new(file), text, &english())
     }
 
@@ -279,11 +349,40 @@ mod tests {
     #[test]
     fn a_number_that_the_summary_does_not_have_is_wrong_on_its_line() {
         let none = |number: &str| format!("SUMMARY.md has no chapter {number}");
-        assert_eq!(checked("README.md", "Chapters 1 and 3\n"), []);
-        assert_eq!(checked("README.md", "\nchapter 9\n"), [(2, none("9"))]);
-        assert_eq!(checked("README.md", "Chapters 1 and 3.1"), [(1, none("3.1"))]);
-        let comment = "// one\n// as chapter\n// 4 says\n";
-        assert_eq!(checked("examples/feed/log.rs", comment), [(3, none("4"))]);
+        for (file, text, line, number) in [
+            ("README.md", "\nchapter 9\n", 2, "9"),
+            ("README.md", "[Chapter 3.1](src/en/feed.md)", 1, "3.1"),
+            ("examples/feed/log.rs", "// one\n// as chapter\n// 4 says\n", 3, "4"),
+        ] {
+            assert_eq!(checked(file, text), [(line, none(number))], "{text}");
+        }
+    }
+
+    /// Nobody would find these when a chapter comes in between.
+    #[test]
+    fn a_number_is_the_text_of_a_link_or_the_start_of_a_header() {
+        let unlinked = |number| (1, format!("chapter {number} is not a link to it"));
+        let draft = "chapter 2 is not written yet: name it by its title".to_string();
+        for file in ["src/en/hello.md", "src/it/hello.md", "README.md"] {
+            assert_eq!(checked(file, "As chapter 3 says"), [unlinked(3)]);
+            let both = "Chapters [1](hello.md) and 3";
+            assert_eq!(checked("src/en/hello.md", both), [unlinked(3)]);
+            assert_eq!(checked(file, "chapter 2"), [(1, draft.clone())]);
+        }
+        let none = "this link says chapter 3, and leads to none".to_string();
+        let elsewhere = "[chapter 3](https://example.org/feed.md)";
+        assert_eq!(checked("src/en/hello.md", elsewhere), [(1, none)]);
+        assert_eq!(checked("CHANGELOG.md", "chapter 3 and chapter 2"), []);
+
+        let header = "//! Chapter 3 of the book.\n";
+        assert_eq!(checked("examples/feed/log.rs", header), []);
+        let comment = format!("{header}// the parser of chapter 1\n");
+        let message = "name the page or the program in place of chapter 1: a number is \
+                       for the start of a program's header";
+        let wrong = checked("examples/feed/log.rs", &comment);
+        assert_eq!(wrong, [(2, message.to_string())]);
+        let wrong = checked("tests/cases.toml", "# the parser of chapter 1\n");
+        assert_eq!(wrong, [(1, message.to_string())]);
     }
 
     #[test]
@@ -291,9 +390,8 @@ mod tests {
         for (file, text) in [
             ("src/en/hello.md", "[chapter 3](feed.md#top)"),
             ("src/it/hello.md", "[Chapter 1](hello.md)"),
+            ("src/en/hello.md", "Chapters [1](#top) and [3](feed.md)"),
             ("README.md", "[3](src/en/feed.md), [3](https://example.org/hello.md)"),
-            // It is a draft, so there is no page to lead to.
-            ("src/en/hello.md", "[chapter 2](index.md#plan)"),
         ] {
             assert_eq!(checked(file, text), [], "{text}");
         }
@@ -305,8 +403,13 @@ mod tests {
             ),
             (
                 "src/en/hello.md",
-                "[chapter 2](feed.md)",
-                "2, and feed.md is chapter 3",
+                "[chapters 1 and 3](feed.md)",
+                "1, and feed.md is chapter 3",
+            ),
+            (
+                "src/en/hello.md",
+                "Chapters [1](feed.md) and [3](feed.md)",
+                "1, and feed.md is chapter 3",
             ),
             (
                 "src/en/hello.md",
@@ -321,28 +424,26 @@ mod tests {
     }
 
     #[test]
-    fn a_header_begins_with_a_chapter_that_shows_the_program() {
+    fn a_header_begins_with_all_chapters_that_show_the_program() {
         for (file, text) in [
-            (
-                "examples/feed/main.rs",
-                "//! A log.\n//! Chapter 3. Left out: chapter 1.\n",
-            ),
-            ("tests/feed/main.rs", "//! Chapter 3: a log.\n"),
-            ("tests/feed/other.rs", "//! No chapter at all.\n"),
+            ("examples/feed/main.rs", "//! A log.\n//! Chapter 3 explains it.\n"),
+            ("examples/feed/other.rs", "//! No chapter at all.\n"),
             ("examples/feed/main.rs", "//! See chapter\n//! 3.\n\nfn main() {}\n"),
         ] {
-            assert_eq!(checked_header(file, text), [], "{text}");
+            assert_eq!(checked_header(file, text), None, "{text}");
         }
         let message = "the header does not name the program's chapter".to_string();
         let unnamed =
             checked_header("examples/feed/main.rs", "//! A log.\n// chapter 3");
-        assert_eq!(unnamed, [(1, message)]);
-        for (file, text, line, number) in [
-            ("examples/feed/main.rs", "//! A log.\n//! Chapter 1.\n", 2, 1),
-            ("tests/feed/redis.rs", "//! Chapters 3 and 2: servers.\n", 1, 2),
+        assert_eq!(unnamed, Some((1, message)));
+        for (text, line, named) in [
+            ("//! A log.\n//! Chapter 1.\n", 2, "1"),
+            ("//! Chapters 3 and 2: servers.\n", 1, "2, 3"),
         ] {
-            let message = format!("chapter {number} includes no file of feed");
-            assert_eq!(checked_header(file, text), [(line, message)], "{text}");
+            let says =
+                format!("the header names chapter {named}; feed is shown in 3");
+            let wrong = checked_header("examples/feed/main.rs", text);
+            assert_eq!(wrong, Some((line, says)), "{text}");
         }
     }
 }

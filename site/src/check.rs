@@ -15,6 +15,7 @@ use crate::files::{files, files_but};
 use crate::links::{self, follow};
 use crate::page::{self, State};
 use crate::programs::is_mounted;
+use crate::symptoms;
 use crate::theme::words;
 use crate::translation;
 
@@ -165,6 +166,13 @@ impl Sources<'_> {
             }
             let text = fs::read_to_string(&file)?;
             self.check_includes(&file, &text);
+            if language.tag == self.book.source().tag
+                && path == Path::new(symptoms::PAGE)
+            {
+                for (line, message) in symptoms::mistakes(&text, &language.folder) {
+                    self.report(&file, line, message);
+                }
+            }
             if language.tag != self.book.source().tag && pages.contains(&path) {
                 let english = self.book.english(&path)?;
                 for (line, message) in translation::differences(&text, &english) {
@@ -198,9 +206,7 @@ impl Sources<'_> {
             let text = text.split("#[cfg(test)]").next().unwrap_or(&text);
             let path = file.strip_prefix(&self.book.root)?.to_path_buf();
             let mut wrong = chapters.check(&path, text, &mentions);
-            if path.starts_with("examples") || path.starts_with("tests") {
-                wrong.extend(chapters.check_header(&path, text, &mentions));
-            }
+            wrong.extend(chapters.check_header(&path, text, &mentions));
             for (line, message) in wrong {
                 self.report(&file, line, message);
             }

@@ -11,7 +11,7 @@
 //! postprocess   translate                                HTML; cargo book translate
 //! search                                                 what the page's search knows
 //! theme   chapters   programs                            words; numbers; /live/NAME/
-//! book   translation   compiled   supervise              the sources; a process
+//! book   translation   symptoms   compiled   supervise   the sources; a process
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
@@ -31,6 +31,7 @@ mod recording;
 mod search;
 mod serve;
 mod supervise;
+mod symptoms;
 mod theme;
 mod translate;
 mod translation;
@@ -78,7 +79,7 @@ enum Command {
         /// The page's file name, as in `tick.md`
         page: PathBuf,
     },
-    /// The program of chapter 8, for as long as stdin is open; then the folder is removed
+    /// The program `feed`, for as long as stdin is open; then the folder is removed
     #[command(hide = true)]
     Feed { folder: PathBuf },
 }

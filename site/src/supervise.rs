@@ -1,5 +1,5 @@
 //! Keeps a program running as a process of its own, which a reader can kill, and which
-//! starts again whenever it ends: `feed`, as chapter 8 needs it.
+//! starts again whenever it ends: `feed`, which its chapter kills.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -86,7 +86,7 @@ fn start_language(book: &Book, folder: &Path, lang: &str) -> Result<()> {
     );
     let ChapterWords { one, many, between } = ChapterWords::english();
     words += &format!(
-        "# The words before a chapter's number, as in \"chapters 8 and 14\".\n\
+        "# The words before a chapter's number, as in \"chapters N and M\".\n\
          # [chapters]\n# one = {one:?}\n# many = {many:?}\n# between = {between:?}\n\n\
          [words]\n"
     );

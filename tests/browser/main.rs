@@ -10,5 +10,6 @@ mod pictures;
 mod reading;
 mod search;
 mod tabs;
+mod websocket;
 mod windows;
 mod worker;

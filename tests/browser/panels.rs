@@ -8,7 +8,7 @@ use salvo::Router;
 use salvo::serve_static::StaticDir;
 use tests::{Browser, Program, root, run_book, serve, within};
 
-/// Bytes that chapter 2 may transfer, as they travel: compressed, with their heads.
+/// Bytes that the chapter on `tick` may transfer, as they travel: compressed, with their heads.
 const MAX_TRANSFER: u64 = 150_000;
 /// How long a test watches that something does not happen.
 const WATCH: Duration = Duration::from_millis(1500);
@@ -241,7 +241,7 @@ async fn chapter_2_is_light_and_asks_nobody_else() {
     assert_eq!(browser.eval(&foreign).await, 0);
     let size = format!("{entries}.reduce((sum, one) => sum + one.transferSize, 0)");
     let size = browser.eval(&size).await.as_u64().unwrap();
-    println!("chapter 2 transfers {size} bytes");
+    println!("tick.html transfers {size} bytes");
     assert!((20_000..=MAX_TRANSFER).contains(&size), "{size} bytes");
 }
 

@@ -1,4 +1,4 @@
-//! Chapter 5: which requests `chat` accepts, and which it refuses with a reason.
+//! `chat.md`: which requests `chat` accepts, and which it refuses with a reason.
 
 use tests::Program;
 

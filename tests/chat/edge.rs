@@ -1,4 +1,4 @@
-//! Chapter 6: the limits of connections, heads, bodies and readers, and those who come late.
+//! `slow.md`: the limits of connections, heads, bodies and readers, and those who come late.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Chapter 5: which pages may send requests to `chat`, and what a proxy has to do with it.
+//! `chat.md`: which pages may send requests to `chat`, and what a proxy has to do with it.
 
 use std::net::{IpAddr, UdpSocket};
 

@@ -1,4 +1,4 @@
-//! Chapter 6: the log of the room, looked at from inside.
+//! `slow.md`: the log of the room, looked at from inside.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Chapters 5 and 6: what `chat` does for its readers, and what nobody can do to it. Here:
+//! `chat.md` and `slow.md`: what `chat` does for its readers, and what nobody can do to it. Here:
 //! users who talk, leave and come back. `bodies` has the messages that are refused, `edge`
 //! the limits of connections, `foreign` the guard, `readers` those who are slow, many or gone,
 //! `log` the log of the room, `page` and `kept` the page in a browser, `naive` the faults of

@@ -1,4 +1,4 @@
-//! Chapter 5: how the chat that everybody writes first fails. Each test shows a fault; those
+//! `chat.md`: how the chat that everybody writes first fails. Each test shows a fault; those
 //! in the files beside this one show the cure.
 
 use tests::{Program, until};

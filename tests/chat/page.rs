@@ -1,4 +1,4 @@
-//! Chapter 5: the page of `chat`, in a browser. Run these with
+//! `chat.md`: the page of `chat`, in a browser. Run these with
 //! `cargo test -p tests --test chat page -- --ignored`.
 
 use std::convert::Infallible;

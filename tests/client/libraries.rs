@@ -1,4 +1,4 @@
-//! Libraries of others, as the table of chapter 9 describes them. These tests do not ask for
+//! Libraries of others, as the table of `client.md` describes them. These tests do not ask for
 //! what is right: where one fails with a new version, the table has to change.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Chapter 9: `client` reads a stream as the standard says, and prints it so that people and
+//! `client.md`: `client` reads a stream as the standard says, and prints it so that people and
 //! programs can trust its output.
 
 mod answers;

@@ -1,4 +1,4 @@
-//! Clients of other makes: those of chapter 9 in Python and for Node, curl, and `fetch` in a
+//! Clients of other makes: those of `client.md` in Python and for Node, curl, and `fetch` in a
 //! page.
 
 use std::fs;

@@ -147,7 +147,7 @@ async fn eventsource_does_after_each_fault_what_the_table_says() {
     let names = known(&Program::start("faults").await).await;
     let [chromium, firefox] = Browser::both().await;
     let both = join(cells(&chromium), cells(&firefox)).await;
-    // The rows of a table in chapter 4, which has the words.
+    // The rows of a table in `faults.md`, which has the words.
     let cells: Vec<_> = both.0.iter().zip(&both.1).map(in_one_cell).collect();
     let rows = names.iter().zip(cells.chunks(2)).map(|(name, cells)| {
         format!("| `{name}` | {} | {} |\n", cells[0], cells[1])

@@ -1,4 +1,4 @@
-//! Chapter 4: `faults` does to a stream what it is asked to, and EventSource does after each
+//! `faults.md`: `faults` does to a stream what it is asked to, and EventSource does after each
 //! fault what the chapter says.
 
 mod eventsource;

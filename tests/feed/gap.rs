@@ -1,4 +1,4 @@
-//! Chapter 8: between the replay of missed events and the live ones there is a moment. In
+//! `feed.md`: between the replay of missed events and the live ones there is a moment. In
 //! these tests, an event is stored in that moment each time.
 
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Chapters 8 and 14: a log of events, and readers who lose nothing of it. Run one subject
+//! `feed.md` and `servers.md`: a log of events, and readers who lose nothing of it. Run one subject
 //! with, for example, `cargo test -p tests --test feed kills`.
 
 // A client of the program, for all of the tests.

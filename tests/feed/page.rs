@@ -1,4 +1,4 @@
-//! The page of `feed` in a browser: by itself, in chapter 8, and behind a server that fails.
+//! The page of `feed` in a browser: by itself, in `feed.md`, and behind a server that fails.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};

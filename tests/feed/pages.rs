@@ -1,4 +1,4 @@
-//! The sessions that the pages of chapters 8 and 14 show.
+//! The sessions that the pages of `feed.md` and `servers.md` show.
 
 use std::fs;
 

@@ -287,7 +287,7 @@ impl Random {
     }
 }
 
-/// Makes of the bytes of one stream what an EventSource does, with the parser of chapter 9.
+/// Makes of the bytes of one stream what an EventSource does, with the parser of `client`.
 /// It also keeps the ID of a block that is no event (9.2.6): the parsers of crates tell
 /// only of events.
 pub struct Reading {

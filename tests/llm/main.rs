@@ -1,4 +1,4 @@
-//! Chapter 7: tokens from a language model.
+//! `llm.md`: tokens from a language model.
 
 mod answers; // readers of an answer
 mod cases; // responses of model servers

@@ -1,4 +1,4 @@
-//! The page of `llm` in a browser, and chapter 7.
+//! The page of `llm` in a browser, and `llm.md`.
 
 use salvo::prelude::*;
 use serde_json::{Value, json};

@@ -140,7 +140,7 @@ async fn what_real_servers_sent_is_understood() {
     assert_recorded("llm/recorded/ends.txt", &table.collect::<String>());
 }
 
-/// The table of chapter 3 has streams at which other parsers panic, wait or give up.
+/// The table of `wire.md` has streams at which other parsers panic, wait or give up.
 #[tokio::test]
 async fn each_stream_of_chapter_3_ends_in_done_or_in_a_reason() {
     let server = ModelServer::start().await;

@@ -17,7 +17,7 @@ async function ask(prompt, onToken) {
     // ANCHOR: broke_off
     if (done) throw new Error('the answer broke off');
     // ANCHOR_END: broke_off
-    // Wrong for streams whose lines end in CR or CRLF; chapter 3 has all the rules.
+    // Wrong for streams whose lines end in CR or CRLF; `wire.md` has all the rules.
     const events = (unread + value).split('\n\n');
     unread = events.pop();
     for (const event of events) {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tests::{Browser, pause, serve, until};
 
 use crate::code;
-use crate::server::{Item, admitted, heartbeat, later, quiet};
+use crate::server::{Item, STEPS, admitted, heartbeat, job, later, quiet};
 
 /// How long a test watches that something does not happen.
 const WATCH: Duration = Duration::from_millis(1_500);
@@ -367,5 +367,61 @@ async fn a_watched_stream_shows_its_events() {
         browser.open(&url).await;
         run(&browser, &format!("{wrapper}{watchdog}"), &code("watched.js")).await;
         browser.until("seen.includes('a')").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn an_eventsource_gets_each_step_of_a_job_once_and_a_204() {
+    let url = serve(site(job)).await;
+    let open = "const source = new EventSource('events'); window.source = source; \
+        source.onmessage = ({ data }) => show(data);";
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        run(&browser, "", open).await;
+        browser.until("source.readyState === EventSource.CLOSED").await;
+        assert_eq!(browser.eval("seen.length").await, json!(STEPS));
+    }
+}
+
+/// A stream whose token is good for one connection, until it is renewed.
+#[derive(Clone, Default)]
+struct Session(Arc<Mutex<(bool, Vec<String>)>>);
+
+#[handler]
+impl Session {
+    async fn handle(&self, req: &Request, res: &mut Response) {
+        let mut session = self.0.lock().unwrap();
+        if req.query::<bool>("renew").is_some() {
+            session.0 = false;
+        } else if session.0 {
+            res.status_code(StatusCode::UNAUTHORIZED);
+        } else {
+            session.0 = true;
+            session.1.push(req.query("after").unwrap_or_default());
+            let event = SseEvent::default().text("a").id("7");
+            let event = event.retry(Duration::from_millis(100));
+            sse::stream(res, stream::iter([Item::Ok(event)]));
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_renews_its_token_and_goes_on_where_it_was() {
+    const AROUND: [&str; 2] = [
+        "const renew = () => fetch('events?renew=true');
+        function connect(last) {
+            const source = new EventSource(`events?after=${last}`);
+            source.onmessage = (event) => { last = event.lastEventId; };",
+        "} connect('');",
+    ];
+    for browser in Browser::both().await {
+        let session = Session::default();
+        browser.open(&serve(site(session.clone())).await).await;
+        run(&browser, AROUND[0], &(code("renew.js") + AROUND[1])).await;
+        let after = || session.0.lock().unwrap().1.clone();
+        until("the page is back", async || after().len() >= 2).await;
+        assert_eq!(after()[..2], ["", "7"], "{}", browser.name());
     }
 }

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
+use tests::scripted::Server as Scripted;
 use tests::{Events, serve, within};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -23,15 +24,15 @@ fn event(data: &str) -> String {
 
 // ANCHOR: passed_on
 pub fn passed_on(res: &mut Response) -> salvo::Result<()> {
-    res.add_header("cache-control", "no-cache, no-transform", true)?; // not compressed
-    res.add_header("x-accel-buffering", "no", true)?; // nginx does not collect
+    res.add_header("cache-control", "no-cache, no-transform", true)?; // after sse::stream
+    res.add_header("x-accel-buffering", "no", true)?; // a word for nginx
     Ok(())
 }
 // ANCHOR_END: passed_on
 
 // ANCHOR: not_stored
 pub fn not_stored(res: &mut Response) -> salvo::Result<()> {
-    res.add_header("cache-control", "no-store", true)?; // after `sse::stream`
+    res.add_header("cache-control", "no-store", true)?; // after sse::stream
     Ok(())
 }
 // ANCHOR_END: not_stored
@@ -90,15 +91,16 @@ fn publish(readers: &mut Vec<mpsc::Sender<SseEvent>>, event: &SseEvent) {
 }
 // ANCHOR_END: bounded
 
-// ANCHOR: lagged
+/// The event for a reader of a broadcast, after what it has received.
 fn told(received: Result<SseEvent, RecvError>) -> Option<SseEvent> {
+    // ANCHOR: lagged
     match received {
         Ok(event) => Some(event),
         Err(RecvError::Lagged(n)) => Some(missed(n)), // an event that says how many
         Err(RecvError::Closed) => None,
     }
+    // ANCHOR_END: lagged
 }
-// ANCHOR_END: lagged
 
 fn missed(count: u64) -> SseEvent {
     SseEvent::default().name("missed").text(count.to_string())
@@ -109,6 +111,14 @@ fn without_mark(first: &[u8]) -> &[u8] {
     first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first) // of three bytes or more
 }
 // ANCHOR_END: without_mark
+
+// ANCHOR: whole_lines
+fn whole_lines(unread: &mut Vec<u8>, chunk: &[u8]) -> String {
+    unread.extend_from_slice(chunk);
+    let end = unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    String::from_utf8_lossy(&unread.drain(..end).collect::<Vec<_>>()).into_owned()
+}
+// ANCHOR_END: whole_lines
 
 pub type Item = Result<SseEvent, Infallible>;
 
@@ -146,6 +156,41 @@ impl Ending {
         sse::stream(res, events.take_until(stop.clone().cancelled_owned()));
         // ANCHOR_END: until_stop
     }
+}
+
+/// A relay to the server with this URL.
+struct Relay(String);
+
+#[handler]
+impl Relay {
+    async fn handle(&self, res: &mut Response) -> Result<(), StatusError> {
+        let answer = reqwest::get(&self.0).await;
+        let answer = answer.map_err(|why| StatusError::bad_gateway().cause(why))?;
+        // ANCHOR: relayed
+        // The model's body lives in the response and nowhere else: no task, no channel. When
+        // the reader leaves, the response is dropped, and the connection to the model closes.
+        res.stream(answer.bytes_stream());
+        // ANCHOR_END: relayed
+        Ok(())
+    }
+}
+
+/// The stream of a job that is done, for a reader who comes back or not.
+pub const STEPS: u64 = 3;
+
+#[handler]
+pub async fn job(req: &Request, res: &mut Response) {
+    let last = req.header("last-event-id").unwrap_or(0);
+    // ANCHOR: no_content
+    if last >= STEPS {
+        res.status_code(StatusCode::NO_CONTENT); // an EventSource stays away then
+        return;
+    }
+    // ANCHOR_END: no_content
+    let step = |n: u64| Item::Ok(event_of("step").id(n.to_string()));
+    let retry = Item::Ok(SseEvent::default().retry(Duration::from_millis(100)));
+    let steps = (last + 1..=STEPS).map(step);
+    sse::stream(res, stream::iter([retry].into_iter().chain(steps)));
 }
 
 fn event_of(text: &str) -> SseEvent {
@@ -266,4 +311,28 @@ async fn asked_to_stop_a_server_ends_its_streams_whole_and_itself() {
     // ANCHOR_END: stop
     assert_eq!(events.next().await, None);
     within("the end of the server", serving).await.unwrap().unwrap();
+}
+
+#[test]
+fn a_letter_that_two_chunks_share_comes_out_whole_with_its_line() {
+    let text = "é👩‍👩‍👧\nb\nc";
+    let mut unread = Vec::new();
+    let bytes = text.as_bytes().iter();
+    let lines: String =
+        bytes.map(|byte| whole_lines(&mut unread, &[*byte])).collect();
+    assert_eq!(lines, "é👩‍👩‍👧\nb\n");
+    assert_eq!(unread, b"c");
+}
+
+#[tokio::test]
+async fn a_relay_leaves_the_model_when_its_reader_leaves() {
+    let model = Scripted::start().await;
+    let url = serve(Router::new().get(Relay(model.url("/")))).await;
+    let reader = tokio::spawn(reqwest::get(url));
+    let mut asked = model.asked().await;
+    asked.stream("data: a\n\n").await;
+    let mut answer = within("a head", reader).await.unwrap().unwrap();
+    assert!(within("a token", answer.chunk()).await.unwrap().is_some());
+    drop(answer);
+    asked.is_left().await;
 }

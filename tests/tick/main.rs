@@ -1,4 +1,4 @@
-//! Chapter 2: the stream of `tick`, its readers, and its cost.
+//! `tick.md`: the stream of `tick`, its readers, and its cost.
 
 mod page;
 

@@ -1,4 +1,4 @@
-//! Chapter 2: the page of `tick`, in a browser.
+//! `tick.md`: the page of `tick`, in a browser.
 
 use tests::{Browser, Program};
 

@@ -1,4 +1,4 @@
-//! Chapter 3: `wire` streams bytes as they are, and a browser reads them as the standard
+//! `wire.md`: `wire` streams bytes as they are, and a browser reads them as the standard
 //! says.
 
 mod edge;

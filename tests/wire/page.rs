@@ -1,4 +1,4 @@
-//! The panel of chapter 3, and the page of the program.
+//! The panel of `wire.md`, and the page of the program.
 
 use std::fs;
 

@@ -155,6 +155,35 @@ const MISTAKES: &[Mistake] = &[
         says: "does not say \"Copie\"",
     },
     Mistake {
+        name: "a symptom without an address",
+        make: |book| edit(book, "src/en/symptoms.md", " {#no-empty-line}", ""),
+        place: ("src/en/symptoms.md", "### `curl` shows lines, the page"),
+        says: "this symptom has no id",
+    },
+    Mistake {
+        name: "a symptom that leads to a whole page",
+        make: |book| {
+            edit(book, "src/en/symptoms.md", "tick.md#named-events", "tick.md")
+        },
+        place: ("src/en/symptoms.md", "### `onmessage` stays silent"),
+        says: "tick.md is a whole page: name its section",
+    },
+    Mistake {
+        name: "a symptom without code and without a reason",
+        make: |book| edit(book, "src/en/symptoms.md", "*No code:* ", ""),
+        place: ("src/en/symptoms.md", "### The first event is missing"),
+        says: "this symptom shows no code",
+    },
+    Mistake {
+        name: "a cure that is too long to be copied in a minute",
+        make: |book| add(book, "tests/symptoms/code/done.js", "\n\n\n\n\n"),
+        place: (
+            "src/en/symptoms.md",
+            "{{#include ../../tests/symptoms/code/done.js}}",
+        ),
+        says: "has 6 lines, and a cure at most 5",
+    },
+    Mistake {
         name: "a chapter that the summary does not have",
         make: |book| add(book, "src/en/glossary.md", "\nSee chapters 1 and 98.\n"),
         place: ("src/en/glossary.md", "chapters 1 and 98"),
@@ -171,6 +200,24 @@ const MISTAKES: &[Mistake] = &[
         make: |book| add(book, "src/it/glossary.md", "\n[capitolo 2](hello.md)\n"),
         place: ("src/it/glossary.md", "[capitolo 2](hello.md)"),
         says: "this link says chapter 2, and hello.md is chapter 1",
+    },
+    Mistake {
+        name: "a chapter's number that is no link to it",
+        make: |book| add(book, "src/it/glossary.md", "\nLo dice il capitolo 5.\n"),
+        place: ("src/it/glossary.md", "il capitolo 5."),
+        says: "chapter 5 is not a link to it",
+    },
+    Mistake {
+        name: "a number of a chapter that is not written yet",
+        make: |book| add(book, "src/en/glossary.md", "\nAs chapter 16 says.\n"),
+        place: ("src/en/glossary.md", "As chapter 16"),
+        says: "chapter 16 is not written yet: name it by its title",
+    },
+    Mistake {
+        name: "a comment that names a chapter by its number",
+        make: |book| add(book, "examples/wire/main.rs", "\n// See chapter 1.\n"),
+        place: ("examples/wire/main.rs", "// See chapter 1."),
+        says: "name the page or the program in place of chapter 1",
     },
     Mistake {
         name: "a row of the README with another chapter's number",
@@ -190,7 +237,7 @@ const MISTAKES: &[Mistake] = &[
         name: "a program whose header names the chapter of another one",
         make: |book| edit(book, "examples/faults/main.rs", "Chapter 4", "Chapter 1"),
         place: ("examples/faults/main.rs", "Chapter 1"),
-        says: "chapter 1 includes no file of faults",
+        says: "the header names chapter 1; faults is shown in 4",
     },
     Mistake {
         name: "a program whose header names no chapter",
@@ -199,12 +246,10 @@ const MISTAKES: &[Mistake] = &[
         says: "the header does not name the program's chapter",
     },
     Mistake {
-        name: "a test whose header names the chapter of another program",
-        make: |book| {
-            edit(book, "tests/feed/gap.rs", "//! Chapter 8", "//! Chapter 5")
-        },
-        place: ("tests/feed/gap.rs", "//! Chapter 5"),
-        says: "chapter 5 includes no file of feed",
+        name: "a test that names a chapter by its number",
+        make: |book| add(book, "tests/feed/new.rs", "//! Chapter 8: a log.\n"),
+        place: ("tests/feed/new.rs", "//! Chapter 8"),
+        says: "name the page or the program in place of chapter 8",
     },
 ];
 

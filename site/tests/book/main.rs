@@ -11,6 +11,7 @@ mod build;
 mod check;
 mod feed;
 mod languages;
+mod middle;
 mod page;
 mod search;
 mod serve;

@@ -1,4 +1,4 @@
-//! Chapter 14: many servers of `feed` on one Redis, and their readers when a server is
+//! `servers.md`: many servers of `feed` on one Redis, and their readers when a server is
 //! killed, Redis is killed, or another program writes there.
 
 use std::time::Duration;

@@ -36,7 +36,7 @@ const SHORT: &str = "\
 | --- | --: | --: | --: | --: | --: | --: |
 ";
 
-/// The rows of the table of chapter 8: their heading there is the page's own.
+/// The rows of the table of `feed.md`: their heading there is the page's own.
 fn short(logs: &Rounds<log::Figures>) -> Result<String> {
     type Measure = (&'static str, usize, fn(&log::Figures) -> f64);
     let measures: [Measure; 6] = [
