@@ -69,10 +69,10 @@ class LiveStream extends Panel {
       why: element('p', { className: 'why', hidden: true }),
       views: { events: view('events', word('Events')), bytes: view('bytes', word('Bytes')) },
       events: element('ol', { tabIndex: 0, ariaLabel: word('Events') }),
-      bytes: element('pre', { tabIndex: 0, ariaLabel: word('Bytes') }),
+      bytes: element('pre', { tabIndex: 0, role: 'group', ariaLabel: word('Bytes') }),
     };
     const part = (className, title, list) =>
-      element('div', { className }, element('h3', { textContent: title }), list);
+      element('div', { className }, element('p', { className: 'name', textContent: title }), list);
     this.replaceChildren(
       element('div', { className: 'head' }, p.state, p.toggle, p.views.events, p.views.bytes),
       p.why,

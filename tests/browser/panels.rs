@@ -18,7 +18,9 @@ const WATCH: Duration = Duration::from_millis(1500);
 async fn chapter_5_holds_two_windows_that_talk_and_a_reader() {
     let book = Program::serve_book().await;
     let browser = Browser::start().await;
-    for page in ["chat.html", "it/chat.html"] {
+    for (page, connected) in
+        [("chat.html", "connected"), ("it/chat.html", "connesso")]
+    {
         browser.open(&format!("{}/{page}", book.url)).await;
         let frame = |n: u8| {
             format!(
@@ -26,10 +28,9 @@ async fn chapter_5_holds_two_windows_that_talk_and_a_reader() {
             )
         };
         for n in [0, 1] {
-            let connected = format!("{}?.querySelector('#state')", frame(n));
-            browser
-                .until(&format!("'connected' in ({connected}?.dataset ?? {{}})"))
-                .await;
+            let state =
+                format!("{}?.querySelector('#state')?.textContent", frame(n));
+            browser.until(&format!("{state} == '{connected}'")).await;
         }
         let heard = "document.querySelector('live-stream').textContent";
         browser.eval("document.querySelector('live-stream').scrollIntoView()").await;

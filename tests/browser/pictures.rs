@@ -36,12 +36,12 @@ async fn click(browser: &Browser, id: &str) {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn two_windows_of_chat() {
+    let browser = Browser::start().await;
     for (language, asked, said) in [
         ("en", "Is anybody there?", "I am."),
         ("it", "C'è qualcuno?", "Ci sono io."),
     ] {
         let chat = Program::start("chat").await;
-        let browser = Browser::start().await;
         browser.resize(400, 384).await;
         let url = format!("{}/?lang={language}", chat.url);
         let me = format!("{}.includes('User#')", text("me"));
@@ -66,12 +66,12 @@ async fn two_windows_of_chat() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn an_answer_of_llm() {
+    let browser = Browser::start().await;
     for (language, prompt, end) in [
         ("en", "What is a heartbeat?", "The answer is complete."),
         ("it", "Che cos'è un heartbeat?", "La risposta è completa."),
     ] {
         let llm = Program::start("llm").await;
-        let browser = Browser::start().await;
         browser.open(&format!("{}/?lang={language}", llm.url)).await;
         browser.type_into("#prompt", &format!("{prompt}{ENTER}")).await;
         browser.until(&format!("{}.startsWith({end:?})", text("note"))).await;
@@ -82,11 +82,11 @@ async fn an_answer_of_llm() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn a_count_of_feed_that_is_cut_off() {
+    let browser = Browser::start().await;
     for (language, note) in [("en", "A note."), ("it", "Una nota.")] {
         let folder = tempfile::tempdir().unwrap();
         let folder = [("FEED_DIR", folder.path().to_str().unwrap())];
         let feed = Program::start_with("feed", &folder).await;
-        let browser = Browser::start().await;
         browser.open(&format!("{}/?lang={language}", feed.url)).await;
         let connected = "'connected' in document.querySelector('#state').dataset";
         browser.until(connected).await;
@@ -109,10 +109,11 @@ async fn a_count_of_feed_that_is_cut_off() {
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn an_eventsource_of_faults_that_gives_up() {
+    let browser = Browser::start().await;
     for language in LANGUAGES {
         let faults = Program::start("faults").await;
-        let browser = Browser::start().await;
-        browser.resize(780, 700).await;
+        // On a phone, the line shows twelve seconds, in letters that can be read.
+        browser.resize(360, 700).await;
         browser.open(&format!("{}/?lang={language}", faults.url)).await;
         let events = "events.filter(({ type }) => type == 'message').length";
         let choose = |name: &str| format!("choose('{name}')");
