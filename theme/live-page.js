@@ -1,28 +1,49 @@
-// <live-page src="chat/" windows="2" height="30">: a program's own page, live in the chapter
-// that explains it, in as many windows, so many rem high. With `kill`, for a program that runs
-// as a process of its own: a button that kills this process. Where no server offers the
-// program, what stands inside stays. While the chapter is not shown, its windows close their
-// streams, as they do where the browser keeps a page for a way back.
+// <live-page src="chat/" windows="2">: a program's own page, live in the chapter that explains
+// it, in as many windows. With `kill`, for a program that runs as a process of its own: a
+// button that kills this process. While the chapter is not shown, the windows close their
+// streams, as they do where the browser keeps a page for a way back. Where no server offers
+// the program, they hold pictures of its page, and what stands inside follows them.
 import { Panel, element, whileShown, word } from '{{ resource "theme/panel.js" }}';
 
 class LivePage extends Panel {
   build() {
-    if (!this.url) return;
-    const kill = this.hasAttribute('kill');
     const count = Number(this.getAttribute('windows') ?? 1);
     const program = this.getAttribute('src').replace('/', '');
-    const height = this.getAttribute('height');
     const windows = Array.from({ length: count }, (_, n) => {
-      const title = kill ? program : `${word('Window')} ${n + 1}`;
-      const window = element('iframe', { src: this.url, title, loading: 'lazy' });
-      if (height) window.style.height = `${height}rem`;
-      // It may have loaded in a tab that nobody has looked at yet.
-      window.onload = () => document.hidden && show(window, false);
-      return window;
+      const title = count === 1 ? program : `${program}: ${word('Window')} ${n + 1}`;
+      const src = new URL(`../pictures/${program}-${n + 1}.html`, import.meta.url);
+      return element('iframe', { src, title, loading: 'lazy' });
     });
-    whileShown((isShown) => windows.forEach((window) => show(window, isShown)));
-    this.replaceChildren(...(kill ? [killer(this.url)] : []), ...windows);
+    if (this.url) this.#live(windows);
+    else this.prepend(...windows);
   }
+
+  #live(windows) {
+    this.url.searchParams.set('lang', this.closest('[lang]').lang);
+    for (const window of windows) {
+      window.src = here(this.url);
+      window.onload = () => {
+        keepPlace(window.contentWindow, this.url);
+        // It may have loaded in a tab that nobody has looked at yet.
+        if (document.hidden) show(window, false);
+      };
+    }
+    whileShown((isShown) => windows.forEach((window) => show(window, isShown)));
+    const textContent = word('In a tab of its own');
+    const own = element('a', { href: this.url, target: '_blank', textContent });
+    const head = this.hasAttribute('kill') ? [killer(this.url)] : [];
+    this.replaceChildren(...head, ...windows, element('p', {}, own));
+  }
+}
+
+/** The address of a program with the place that its page had, when the chapter is loaded again. */
+const here = (url) => new URL(history.state?.[url] ?? '', url);
+
+/** Keeps the place in a window, which is behind the `#` of its address. */
+function keepPlace(window, url) {
+  window.addEventListener('hashchange', () => {
+    history.replaceState({ ...history.state, [url]: window.location.hash }, '');
+  });
 }
 
 /** Tells the page in this window that it is left and kept, or back again. */

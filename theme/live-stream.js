@@ -34,6 +34,8 @@ class LiveStream extends Panel {
   #running;
   #inView = false;
   #isShown = !document.hidden;
+  /** The address of the stream that `ask` has brought. */
+  #asked;
   /** The reader pressed Stop: only the reader starts again. */
   #stopped = false;
 
@@ -67,10 +69,10 @@ class LiveStream extends Panel {
       why: element('p', { className: 'why', hidden: true }),
       views: { events: view('events', word('Events')), bytes: view('bytes', word('Bytes')) },
       events: element('ol', { tabIndex: 0, ariaLabel: word('Events') }),
-      bytes: element('pre', { tabIndex: 0, ariaLabel: word('Bytes') }),
+      bytes: element('pre', { tabIndex: 0, role: 'group', ariaLabel: word('Bytes') }),
     };
     const part = (className, title, list) =>
-      element('div', { className }, element('h3', { textContent: title }), list);
+      element('div', { className }, element('p', { className: 'name', textContent: title }), list);
     this.replaceChildren(
       element('div', { className: 'head' }, p.state, p.toggle, p.views.events, p.views.bytes),
       p.why,
@@ -98,8 +100,9 @@ class LiveStream extends Panel {
 
   #toggle() {
     this.#stopped = Boolean(this.#running);
-    if (this.#running) this.#end('stopped');
-    else this.#start();
+    if (this.#running) return this.#end('stopped');
+    this.#asked = undefined;
+    this.#start();
   }
 
   /** Runs while it can be seen, so that no hidden page holds a connection. */
@@ -172,13 +175,18 @@ class LiveStream extends Panel {
     }
   }
 
-  /** Posts the JSON of `ask`, if there is one, and returns the address of the stream. */
+  /**
+   * Posts the JSON of `ask`, if there is one, and returns the address of the stream. Only Start
+   * asks again: a panel that comes back into view shows the answer that it has.
+   */
   async #ask(url, signal) {
     const body = this.getAttribute('ask');
     if (body === null) return url;
+    if (this.#asked) return this.#asked;
     const headers = { 'content-type': 'application/json' };
     const response = await fetch(url, { method: 'POST', headers, body, signal });
-    return new URL(response.headers.get('location') ?? '', url);
+    this.#asked = new URL(response.headers.get('location') ?? '', url);
+    return this.#asked;
   }
 
   /** Plays the recording at its own pace. */

@@ -101,13 +101,14 @@ class WirePanel extends Panel {
       events: element('ol', { tabIndex: 0, ariaLabel: word('Events') }),
       steps: element('tbody'),
     };
+    const write = (what) => {
+      p.text.setRangeText(what, p.text.selectionStart, p.text.selectionEnd, 'end');
+      p.text.focus();
+      p.text.oninput();
+    };
     const insert = (what, label = what) => element('button', {
       type: 'button', textContent: label, ariaLabel: `${word('Insert')} ${label}`,
-      onclick: () => {
-        p.text.setRangeText(what, p.text.selectionStart, p.text.selectionEnd, 'end');
-        p.text.focus();
-        this.#changed();
-      },
+      onclick: () => write(what),
     });
     const heads = [word('Line'), word('Field'), word('Value'), word('Then')]
       .map((textContent) => element('th', { scope: 'col', textContent }));
@@ -119,9 +120,9 @@ class WirePanel extends Panel {
         insert('\\0'), insert('\\u{feff}', 'BOM')),
       p.text,
       element('div', { className: 'events' },
-        element('h3', { textContent: reader }), p.state, p.events),
+        element('p', { className: 'name', textContent: reader }), p.state, p.events),
       element('div', { className: 'steps', tabIndex: 0 },
-        element('h3', { textContent: word('The standard, line by line') }),
+        element('p', { className: 'name', textContent: word('The standard, line by line') }),
         element('table', {}, head, p.steps)),
     );
     p.pick.onchange = () => {
@@ -130,7 +131,16 @@ class WirePanel extends Panel {
       p.text.value = bytes.replace(/\\r\\n|\\n|\\r/g, '$&\n').trimEnd();
       this.#changed(0);
     };
-    p.text.oninput = () => this.#changed();
+    p.text.oninput = () => {
+      p.pick.selectedIndex = -1; // these are not the example's bytes any more
+      this.#changed();
+    };
+    // A line break of the box counts for nothing, so Enter writes one that does.
+    p.text.onkeydown = (event) => {
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      write('\\n\n');
+    };
     p.pick.onchange();
   }
 
@@ -159,7 +169,9 @@ class WirePanel extends Panel {
     const put = url && await fetch(url, { method: 'PUT', body }).catch(() => undefined);
     if (turn !== this.#turn) return; // there are other bytes by now
     if (put && !put.ok) {
-      this.#parts.state.textContent = `${put.status} ${put.statusText}`;
+      this.#parts.state.textContent = put.status === 413
+        ? word('These are more bytes than the program takes.')
+        : `${put.status} ${put.statusText}`;
       return;
     }
     if (!put) {

@@ -1,7 +1,7 @@
 //! A clean end: Ctrl-C and SIGTERM end the streams first, and then the program.
 //!
 //!     cargo run --example cure_end
-//!     curl -N http://127.0.0.1:8698/    and press Ctrl-C in the first window
+//!     curl -N http://127.0.0.1:8698/
 
 use std::{convert::Infallible, env, time::Duration};
 

@@ -1,7 +1,8 @@
 //! A job whose stream ends: a reader who comes back continues, or hears that it is over.
 //!
 //!     cargo run --example cure_job
-//!     curl -N http://127.0.0.1:8698/    and then: curl -i 'http://127.0.0.1:8698/?after=10'
+//!     curl -N http://127.0.0.1:8698/
+//!     curl -i 'http://127.0.0.1:8698/?after=10'
 
 use std::{convert::Infallible, env, sync::LazyLock, time::Duration};
 

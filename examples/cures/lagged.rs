@@ -1,7 +1,8 @@
 //! A broadcast whose slow readers are told how much they missed, and go on.
 //!
 //!     cargo run --example cure_lagged
-//!     curl -N http://127.0.0.1:8698/    and, elsewhere: curl -d hello http://127.0.0.1:8698/
+//!     curl -N http://127.0.0.1:8698/
+//!     curl -d hello http://127.0.0.1:8698/
 
 use std::{convert::Infallible, env, sync::LazyLock};
 

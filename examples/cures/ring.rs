@@ -1,7 +1,8 @@
 //! A ring buffer with replay: a reader who comes back gets what was missed, or is told.
 //!
 //!     cargo run --example cure_ring
-//!     curl -N http://127.0.0.1:8698/    and, elsewhere: curl -d hello http://127.0.0.1:8698/
+//!     curl -N http://127.0.0.1:8698/
+//!     curl -d hello http://127.0.0.1:8698/
 
 use std::{collections::VecDeque, convert::Infallible, env, sync::LazyLock};
 

@@ -1,7 +1,8 @@
 //! A room whose queues have a bound: a reader who falls behind is let go, and comes back.
 //!
 //!     cargo run --example cure_room
-//!     curl -N http://127.0.0.1:8698/    and, elsewhere: curl -d hello http://127.0.0.1:8698/
+//!     curl -N http://127.0.0.1:8698/
+//!     curl -d hello http://127.0.0.1:8698/
 
 use std::{convert::Infallible, env};
 

@@ -7,7 +7,7 @@ const NEVER = new AbortController().signal;
 
 /** Reads a stream, connection after connection, until the answer is a 204, or a refusal that
     will not pass, or `stop` is aborted. Resolves with that last answer. */
-export async function follow(url, onEvent, { silence = 40_000, stop = NEVER } = {}) {
+export async function follow(url, onEvent, { silence = 40_000, stop = NEVER, headers } = {}) {
   const address = new URL(url, location);
   let retry = 1_000;
   let wait = retry;
@@ -22,11 +22,11 @@ export async function follow(url, onEvent, { silence = 40_000, stop = NEVER } = 
         wait = retry;
         queueMicrotask(() => onEvent(event)); // if it throws, the connection is still good
       },
-      onRetry: (time) => { retry = time; },
+      onRetry: (time) => { retry = Math.min(Math.max(time, 100), 3_600_000); },
     });
     try {
       const signal = AbortSignal.any([dead.signal, stop]);
-      const answer = await fetch(address, { cache: 'no-store', signal });
+      const answer = await fetch(address, { headers, cache: 'no-store', signal });
       const mayPass = [408, 425, 429].includes(answer.status) || answer.status >= 500;
       if (answer.status === 204 || (!answer.ok && !mayPass)) return answer;
       const text = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -40,6 +40,6 @@ export async function follow(url, onEvent, { silence = 40_000, stop = NEVER } = 
       clearInterval(watch);
     }
     await new Promise((done) => { setTimeout(done, wait * (0.5 + Math.random() / 2)); });
-    wait = Math.min(2 * wait, 30_000);
+    wait = Math.min(2 * wait, Math.max(retry, 30_000));
   }
 }

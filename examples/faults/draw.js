@@ -30,7 +30,7 @@ function draw() {
     add('rect', { x: left, y: 18, width: Math.max(room, 3), height: 24, class: state });
     if (room > 14) add('text', { x: left + 3, y: 34 }, room > 78 ? state : state.slice(0, room > 42 ? 4 : 1));
   }
-  add('text', { x: 0, y: 60, class: 'quiet' }, 'events ● and errors ✕');
+  add('text', { x: 0, y: 60, class: 'quiet' }, t`events ● and errors ✕`);
   for (const { at, type, id } of events) {
     const here = x(at);
     if (here < 0) continue;
@@ -40,16 +40,17 @@ function draw() {
       if (width > 250) add('text', { x: here, y: 89, 'text-anchor': 'middle' }, id);
     }
   }
-  add('text', { x: 0, y: 108, class: 'quiet' }, width < 500 ? 'the server sees' : 'the server sees: attempt, fault, Last-Event-ID');
+  add('text', { x: 0, y: 108, class: 'quiet' }, width < 500 ? t`the server sees` : t`the server sees: attempt, fault, Last-Event-ID`);
   const ends = [0, 0, 0]; // where the labels of each row end
   for (const one of attempts) {
     const here = x(one.at);
     if (here < 0) continue;
-    const look = one.accept === 'text/event-stream' ? '' : ' look';
-    const label = `${one.attempt}${look} ${one.fault}${one.moved ? ' (moved)' : ''}${one.lastEventId === null ? '' : ` ←${one.lastEventId}`}`;
+    const isLook = one.accept !== 'text/event-stream';
+    const last = one.lastEventId !== null && `←${one.lastEventId}`;
+    const label = [one.attempt, isLook && t`look`, one.fault, one.moved && t`(moved)`, last].filter(Boolean).join(' ');
     const wide = label.length * 6.4;
     const row = ends.findIndex((end) => end <= here);
-    add('path', { d: `M${here} 113v${row < 0 ? 6 : 10 + row * 17}`, class: `attempt${look}` });
+    add('path', { d: `M${here} 113v${row < 0 ? 6 : 10 + row * 17}`, class: isLook ? 'attempt look' : 'attempt' });
     if (row < 0) continue;
     ends[row] = here + wide + 6;
     const over = here + wide > width;
@@ -60,6 +61,6 @@ function draw() {
     add('path', { d: `M${x(now - back)} 165v6`, class: 'axis' });
     add('text', { x: x(now - back), y: 182, 'text-anchor': 'middle', class: 'quiet' }, `−${back / 1000} s`);
   }
-  add('text', { x: width, y: 182, 'text-anchor': 'end', class: 'quiet' }, 'now');
+  add('text', { x: width, y: 182, 'text-anchor': 'end', class: 'quiet' }, t`now`);
   line.replaceChildren(...shapes);
 }

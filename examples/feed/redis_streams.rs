@@ -109,10 +109,12 @@ impl RedisStreams {
                 let newest = tail.newest();
                 // XREAD only wakes us. We do not use its reply, which may begin after a gap;
                 // `after` checks for one.
+                // ANCHOR: bell
                 let mut bell = cmd("XREAD");
                 bell.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK.as_millis() as u64);
                 bell.arg("STREAMS").arg(STREAM).arg(newest.to_string());
                 bell.exec_async(blocking).await?;
+                // ANCHOR_END: bell
                 match self.page(newest).await? {
                     Next::Events(events) => tail.push(events),
                     Next::UpToDate => {}
@@ -147,9 +149,11 @@ impl RedisStreams {
         let Event { event_type, data } = event;
         let keep = self.retention.keep;
         let Some(key) = key else {
+            // ANCHOR: xadd
             let mut append = cmd("XADD");
             append.arg(STREAM).arg("MAXLEN").arg("~").arg(keep).arg("*");
             append.arg("type").arg(event_type).arg("data").arg(data);
+            // ANCHOR_END: xadd
             return self.redis.ask(&append).await.and_then(id);
         };
         let mut append = self.append.key(STREAM);

@@ -19,7 +19,7 @@ use crate::machines;
 use crate::page::{self, State};
 use crate::postprocess::{EDIT, Live, Postprocess};
 use crate::recording::Recordings;
-use crate::search::Search;
+use crate::search;
 use crate::theme::translate_theme;
 
 /// The ids that mdBook gave to the headings of each page.
@@ -71,13 +71,13 @@ pub fn build(book: &Book, dest: &Path, live: Option<&Live>) -> Result<Report> {
         }
         pages += book.pages().count();
     }
-    let search = Search::write(book, &out, |language| folder(book, language, &out))?;
     let history = History::read(&book.root);
-    let postprocess = Postprocess::new(book, live, &search, &history)?;
+    let postprocess = Postprocess::new(book, live, &history)?;
     for language in &book.languages {
         postprocess.pages(language, &out)?;
     }
     fs::write(out.join("404.html"), postprocess.not_found()?)?;
+    search::add(book, &out, |language| folder(book, language, &out))?;
     machines::write(book, &history, &out)?;
     prune(&out)?;
 

@@ -15,6 +15,7 @@ use crate::files::{files, files_but};
 use crate::links::{self, follow};
 use crate::page::{self, State};
 use crate::programs::is_mounted;
+use crate::symptoms;
 use crate::theme::words;
 use crate::translation;
 
@@ -168,6 +169,13 @@ impl Sources<'_> {
             }
             let text = fs::read_to_string(&file)?;
             self.check_includes(&file, &text);
+            if language.tag == self.book.source().tag
+                && path == Path::new(symptoms::PAGE)
+            {
+                for (line, message) in symptoms::mistakes(&text, &language.folder) {
+                    self.report(&file, line, message);
+                }
+            }
             if language.tag != self.book.source().tag && pages.contains(&path) {
                 let english = self.book.english(&path)?;
                 for (line, message) in translation::differences(&text, &english) {

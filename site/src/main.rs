@@ -8,10 +8,9 @@
 //! serve                                                  cargo book
 //! check                                                  cargo book check
 //! build                                                  cargo book build
-//! postprocess   machines   translate                     HTML; sitemap; cargo book translate
-//! search                                                 what the page's search knows
+//! postprocess   search   machines   translate            HTML; its index; sitemap
 //! theme   chapters   programs                            words; numbers; /live/NAME/
-//! book   translation   compiled   supervise              the sources; a process
+//! book   translation   symptoms   compiled   supervise   the sources; a process
 //! history   sources                                      git; links to the repository
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
@@ -35,6 +34,7 @@ mod search;
 mod serve;
 mod sources;
 mod supervise;
+mod symptoms;
 mod theme;
 mod translate;
 mod translation;

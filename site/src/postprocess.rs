@@ -12,14 +12,11 @@ use crate::content;
 use crate::history::History;
 use crate::page::State;
 use crate::recording::escape;
-use crate::search::Search;
 use crate::sources::Sources;
 use crate::theme::translate;
 
 /// Stands for the edit link's address until the file that it leads to is known.
 pub const EDIT: &str = "EDIT-URL";
-/// The attribute of the page's search that is empty to stock mdBook.
-const SEARCH: &str = "data-search=\"\"";
 /// The script that reloads a page when the book was built again. Only the server has it.
 const RELOAD: &str = "live/reload.js";
 
@@ -56,7 +53,6 @@ pub struct Live {
 pub struct Postprocess<'a> {
     book: &'a Book,
     live: Option<&'a Live>,
-    search: &'a Search,
     history: &'a History,
     sources: Sources,
     /// Every language's pages, and how they stand to the English ones.
@@ -67,7 +63,6 @@ impl<'a> Postprocess<'a> {
     pub fn new(
         book: &'a Book,
         live: Option<&'a Live>,
-        search: &'a Search,
         history: &'a History,
     ) -> Result<Self> {
         let states = |language| -> Result<_> {
@@ -79,7 +74,7 @@ impl<'a> Postprocess<'a> {
         };
         let states = book.languages.iter().map(states).collect::<Result<_>>()?;
         let sources = Sources::of(book)?;
-        Ok(Self { book, live, search, history, sources, states })
+        Ok(Self { book, live, history, sources, states })
     }
 
     /// Completes the pages of one language, below the folder of the whole output.
@@ -197,7 +192,6 @@ impl<'a> Postprocess<'a> {
                 banner.replace("{english}", &format!("{top}{url}"))
             })
             .replace("<!-- head -->", &self.head(&url, &top, shown, &about))
-            .replace(SEARCH, &self.search.attributes(language, &top))
             .replace("<!-- languages -->", &self.picker(&url, &top, language));
         if shown.tag != source.tag {
             // Listings and sessions are those of the English page.

@@ -152,7 +152,8 @@ async fn reload_script(res: &mut Response) {
     res.render(Text::Js(include_str!("reload.js")));
 }
 
-/// Files with a hash in their name, or in their folder's, never change; everything else is asked for again.
+/// Files with a hash in their name, or in their folder's, never change, but for scripts.
+/// Everything else is asked for again.
 #[handler]
 async fn cache(
     req: &mut Request,
@@ -160,9 +161,15 @@ async fn cache(
     depot: &mut Depot,
     ctrl: &mut FlowCtrl,
 ) {
-    let hashed = lazy_regex::regex_is_match!(r"-[0-9a-f]{8}[./]", req.uri().path());
-    let value =
-        if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let path = req.uri().path();
+    let hashed = lazy_regex::regex_is_match!(r"-[0-9a-f]{8}[./]", path);
+    // mdBook takes the hash of a script before it fills in the names of those that it imports.
+    let imports = lazy_regex::regex_is_match!(r"-[0-9a-f]{8}\.js$", path);
+    let value = if hashed && !imports {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     ctrl.call_next(req, depot, res).await;
     res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(value));
 }

@@ -107,6 +107,38 @@ async fn a_stream_of_another_origin_that_does_not_admit_the_page_is_closed_at_on
     }
 }
 
+/// A stream for pages of every origin: the wildcard, and that cookies are welcome.
+#[handler]
+async fn for_everybody(res: &mut Response) {
+    let star = HeaderValue::from_static("*");
+    res.headers_mut().insert("access-control-allow-origin", star);
+    let yes = HeaderValue::from_static("true");
+    res.headers_mut().insert("access-control-allow-credentials", yes);
+    finite(res, "data: a\n\n");
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_wildcard_admits_the_page_of_another_origin_but_not_with_its_cookies() {
+    let other = serve(Router::new().get(for_everybody)).await;
+    let page = serve(Router::new().get(empty_page)).await;
+    for browser in Browser::both().await {
+        browser.open(&page).await;
+        for (cookies, ends) in
+            [(false, "heard == 1"), (true, "source.readyState == 2")]
+        {
+            let open = format!(
+                "(window.heard = 0, window.source = new EventSource('{other}', \
+                 {{ withCredentials: {cookies} }}), source.onmessage = () => \
+                 {{ heard += 1; source.close(); }}, 0)"
+            );
+            browser.eval(&open).await;
+            browser.until(ends).await;
+            assert_eq!(browser.eval("heard").await, u8::from(!cookies));
+        }
+    }
+}
+
 /// A head, this text if there is one, and silence.
 async fn open_stream_with(browser: &Browser, first: &'static str) {
     let stream = Router::with_path("stream").get(Silent(first));

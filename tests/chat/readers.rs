@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
 use nix::sys::socket::{setsockopt, sockopt};
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use tests::{Program, pause, until, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
@@ -118,8 +120,9 @@ async fn a_slow_curl_misses_events_and_is_told_how_many() {
     assert_eq!(heard + missed, MESSAGES, "each message is heard or counted");
 }
 
-/// Ends a connection without a word to the server, as a phone does that loses its network.
-/// (Linux calls it "repair", and lets root do it.)
+/// Ends a connection without a word to the server, as a machine does that loses its power and
+/// starts again: asked later, its kernel says that it knows nothing of it. (Linux calls it
+/// "repair", and lets root do it.)
 #[cfg(target_os = "linux")]
 fn vanish(socket: tokio::net::TcpStream) {
     setsockopt(&socket, sockopt::TcpRepair, &1).expect("root may do this");
@@ -143,6 +146,29 @@ async fn a_reader_that_vanishes_is_found_by_the_heartbeat() {
     until("a write fails", async || chat.sockets() < sockets).await;
     assert!(start.elapsed() > HEARTBEAT - Duration::from_secs(1));
     assert_eq!(ann.hears().await, "left User#2");
+}
+
+/// Lets a connection fall silent, as a phone does that loses its network: it gets nothing any
+/// more, and answers nothing, not even that bytes have come.
+#[cfg(target_os = "linux")]
+pub fn fall_silent(socket: &tokio::net::TcpStream) {
+    const RETURN: u16 = 0x06; // so many bytes of each packet may pass: none
+    let filter = SockFilter::new(RETURN, 0, 0, 0);
+    SockRef::from(socket).attach_filter(&[filter]).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+#[ignore = "takes half a minute"]
+async fn a_reader_whose_machine_answers_nothing_looks_present_after_the_heartbeat() {
+    let chat = Program::start("chat").await;
+    let mut ann = User::join(&chat).await;
+    let bob = chat.reader_that_never_reads("/chat").await;
+    assert_eq!(ann.hears().await, "joined User#2");
+    let sockets = chat.sockets();
+    fall_silent(&bob);
+    pause(HEARTBEAT + Duration::from_secs(8)).await;
+    assert_eq!(chat.sockets(), sockets);
 }
 
 #[tokio::test]

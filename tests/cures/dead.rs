@@ -1,11 +1,15 @@
 //! Connections that are dead, and look alive: the watchdog, with the book's own servers.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use salvo::prelude::*;
+use salvo::sse;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{Browser, Program, pause, root};
+use tests::{Browser, Program, pause, root, serve};
+use tokio_stream::{StreamExt, once, pending};
 
 /// Two heartbeats of `chat` and `feed`, and some seconds.
 const TWO_HEARTBEATS: Duration = Duration::from_secs(34);
@@ -19,7 +23,12 @@ async fn page(browser: &Browser, url: &str) {
     let start = format!(
         "const real = fetch;
         window.asked = 0;
-        window.fetch = (...all) => {{ asked += 1; return real(...all); }};
+        window.network = Promise.resolve();
+        window.fetch = async (...all) => {{
+          asked += 1;
+          await network;
+          return real(...all);
+        }};
         const module = (text) =>
           URL.createObjectURL(new Blob([text], {{ type: 'text/javascript' }}));
         const parser = module({parser});
@@ -37,6 +46,15 @@ async fn follow(browser: &Browser, url: &str, silence: u32) {
     let end = "then((answer) => { window.end = answer.status; })";
     browser.eval(&format!("(window.heard = [], {start}.{end}, 0)")).await;
     browser.until("heard.length > 0").await;
+}
+
+/// Silences a program until the watchdog has left it, and keeps the page from coming back.
+async fn out_of_reach(browser: &Browser, program: &Program) {
+    let never = "new Promise((reach) => { window.reach = reach; })";
+    browser.eval(&format!("(window.network = {never}, 0)")).await;
+    program.signal(Signal::SIGSTOP);
+    browser.until("asked > 1").await;
+    program.signal(Signal::SIGCONT);
 }
 
 /// The data of what has been heard, without the events in which a stream says how it begins.
@@ -67,10 +85,9 @@ async fn the_watchdog_comes_back_to_a_dead_feed_and_loses_nothing() {
         append(&feed, "one").await;
         browser.until("heard.some(([, data]) => data === 'one')").await;
         // The connection is there, and nothing comes: EventSource would wait for ever.
-        feed.signal(Signal::SIGSTOP);
-        browser.until("asked > 1").await;
-        feed.signal(Signal::SIGCONT);
+        out_of_reach(&browser, &feed).await;
         append(&feed, "two").await;
+        browser.eval("(reach(), 0)").await;
         browser.until("heard.some(([, data]) => data === 'two')").await;
         assert_eq!(heard(&browser).await, json!(["one", "two"]));
     }
@@ -88,10 +105,9 @@ async fn the_watchdog_comes_back_to_a_dead_chat_and_loses_nothing() {
         follow(&browser, &format!("chat?as={}", "a".repeat(32)), 2_000).await;
         bob.post("one", 1).await;
         browser.until("heard.some(([, data]) => data.endsWith('one'))").await;
-        chat.signal(Signal::SIGSTOP);
-        browser.until("asked > 1").await;
-        chat.signal(Signal::SIGCONT);
+        out_of_reach(&browser, &chat).await;
         bob.post("two", 1).await;
+        browser.eval("(reach(), 0)").await;
         browser.until("heard.some(([, data]) => data.endsWith('two'))").await;
         let said = json!(["<User#1>: one", "<User#1>: two"]);
         assert_eq!(heard(&browser).await, said);
@@ -124,5 +140,34 @@ async fn the_watchdog_stays_away_after_a_204() {
         follow(&browser, ".", 20_000).await;
         browser.until("window.end === 204").await;
         assert_eq!(browser.eval("heard.at(-1)").await, json!(["done", "10"]));
+    }
+}
+
+/// A stream for those who show a token.
+#[handler]
+async fn private(req: &Request, res: &mut Response) {
+    if req.header::<String>("authorization").as_deref() != Some("Bearer secret") {
+        res.status_code(StatusCode::UNAUTHORIZED);
+        return;
+    }
+    let welcome = SseEvent::default().text("welcome");
+    sse::stream(res, once(Ok::<_, Infallible>(welcome)).chain(pending()));
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver, and firefox-esr"]
+async fn the_watchdog_shows_a_token_and_gives_up_where_it_is_refused() {
+    let url = serve(Router::with_path("private").get(private)).await;
+    for browser in Browser::both().await {
+        page(&browser, &url).await;
+        for (token, outcome) in [("secret", "'welcome'"), ("old", "401")] {
+            let hear = "(event) => { window.outcome = event.data; }";
+            let headers = format!("{{ Authorization: 'Bearer {token}' }}");
+            let follow =
+                format!("follow('private', {hear}, {{ headers: {headers} }})");
+            let end = "then((answer) => { window.outcome = answer.status; })";
+            browser.eval(&format!("({follow}.{end}, 0)")).await;
+            browser.until(&format!("window.outcome === {outcome}")).await;
+        }
     }
 }

@@ -57,6 +57,8 @@ async fn asked_to_end_a_program_without_a_room_ends_its_streams_whole() {
         for _ in 0..20 {
             readers.push(ticks.events("/").await);
         }
+        // This reader does not even notice.
+        let _stuck = ticks.reader_that_never_reads("/").await;
         for reader in &mut readers {
             assert_eq!(reader.data().await, "tick");
         }
@@ -74,18 +76,19 @@ async fn relay_to(upstream: &str) -> Program {
     Program::start_with("cure_relay", &[("UPSTREAM", upstream)]).await
 }
 
-/// A question to a model, by way of a relay.
-fn ask(relay: &Program) -> reqwest::RequestBuilder {
+/// A question to a model, or to a relay.
+fn ask(program: &Program, path: &str) -> reqwest::RequestBuilder {
     let message = json!({ "role": "user", "content": "Hi" });
     let body = json!({ "model": "stand-in", "stream": true, "messages": [message] });
-    relay.request("POST", "/").body(body.to_string())
+    let post = program.request("POST", path).body(body.to_string());
+    post.header("content-type", "application/json")
 }
 
 #[tokio::test]
 async fn a_relay_leaves_its_upstream_when_its_reader_leaves() {
     let upstream = Server::start().await;
     let relay = relay_to(&upstream.url("/")).await;
-    let reader = tokio::spawn(ask(&relay).send());
+    let reader = tokio::spawn(ask(&relay, "/").send());
     let mut asked = upstream.asked().await;
     assert_eq!(asked.header("content-type"), Some("application/json"));
     assert_eq!(asked.json()["model"], "stand-in");
@@ -106,26 +109,30 @@ async fn a_relay_leaves_its_upstream_when_its_reader_leaves() {
 async fn the_model_is_left_when_the_reader_of_its_relay_leaves() {
     let model = Program::start("model").await;
     let relay = relay_to(&format!("{}/v1/chat/completions", model.url)).await;
+    // Somebody has just asked the same, and hears the answer to its end.
+    let mut other = model.events_of(ask(&model, "/v1/chat/completions")).await;
     let before = model.sockets();
-    let mut reader = relay.events_of(ask(&relay)).await;
+    let mut reader = relay.events_of(ask(&relay, "/")).await;
     assert!(reader.data().await.contains("chat.completion.chunk"));
     assert!(model.sockets() > before);
     drop(reader);
-    until("the model is left", async || model.sockets() == before).await;
+    let left = until("the model is left", async || model.sockets() == before);
+    let end = async { while other.data().await != "[DONE]" {} };
+    tokio::select! { () = left => {}, () = end => panic!("it wrote to the end") }
 }
 
 #[tokio::test]
 async fn a_relay_passes_on_a_refusal_and_a_broken_answer_as_what_they_are() {
     let upstream = Server::start().await;
     let relay = relay_to(&upstream.url("/")).await;
-    let reader = tokio::spawn(ask(&relay).send());
+    let reader = tokio::spawn(ask(&relay, "/").send());
     let refusal = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 4\r\n\r\nbusy";
     upstream.answer(refusal).await;
     let answer = within("an answer", reader).await.unwrap().unwrap();
     assert_eq!(answer.status(), 429);
     assert_eq!(within("its text", answer.text()).await.unwrap(), "busy");
 
-    let reader = tokio::spawn(ask(&relay).send());
+    let reader = tokio::spawn(ask(&relay, "/").send());
     let cut = format!("{HEAD}transfer-encoding: chunked\r\n\r\n8\r\ndata: a\n\r\n");
     upstream.answer(cut).await;
     let answer = within("an answer", reader).await.unwrap().unwrap();
@@ -133,5 +140,5 @@ async fn a_relay_passes_on_a_refusal_and_a_broken_answer_as_what_they_are() {
     assert!(end.is_err(), "half an answer looks whole: {end:?}");
 
     drop(upstream);
-    assert_eq!(relay.send(ask(&relay)).await.status(), 502);
+    assert_eq!(relay.send(ask(&relay, "/")).await.status(), 502);
 }

@@ -1,7 +1,8 @@
 //! The smallest cures: small programs, each against one symptom, and what a reader of each
 //! sees. `slow` has readers who fall behind, `replay` those who come back, `quiet` streams
-//! without events, `ends` streams that end, `origins` pages from elsewhere, and
-//! `dead` connections that only look alive.
+//! without events, `ends` streams that end, `origins` those who may read,
+//! `dead` connections that only look alive, `tabs` many tabs of one page, and `text` whole
+//! letters and tokens.
 
 mod dead;
 mod ends;
@@ -9,11 +10,14 @@ mod origins;
 mod quiet;
 mod replay;
 mod slow;
+mod tabs;
+mod text;
 
 use tests::Program;
 
-/// The cures that have a stream of their own. (`cure_relay` has that of its upstream.)
-const SERVERS: [&str; 7] = [
+/// The cures that have a stream of their own. (`cure_relay` has that
+/// of its upstream, and `cure_cookie` wants one.)
+const SERVERS: [&str; 8] = [
     "cure_room",
     "cure_ring",
     "cure_job",
@@ -21,6 +25,7 @@ const SERVERS: [&str; 7] = [
     "cure_end",
     "cure_lagged",
     "cure_cors",
+    "cure_json",
 ];
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Pages of other origins: CORS.
+//! Readers who are not simply let in: pages of other origins, and those with a token.
 
 use salvo::Router;
 use tests::{Browser, Program, serve};
@@ -37,5 +37,53 @@ async fn a_page_of_the_admitted_origin_reads_the_stream_and_another_one_is_close
             browser.eval(&format!("({source}, 0)")).await;
             browser.until(&format!("source.readyState == {state}")).await;
         }
+    }
+}
+
+/// A login of this program, with this header.
+async fn enter(program: &Program, header: &str) -> reqwest::Response {
+    let request = program.request("POST", "/").header("authorization", header);
+    program.send(request).await
+}
+
+#[tokio::test]
+async fn a_token_becomes_a_cookie_that_opens_the_stream() {
+    let stream = Program::start_with("cure_cookie", &[("TOKEN", "secret")]).await;
+    assert_eq!(stream.get("/").await.status(), 401);
+    for wrong in ["Bearer other", "Bearer ", "secret", "Bearer secret; HttpOnly"] {
+        assert_eq!(enter(&stream, wrong).await.status(), 401, "{wrong}");
+    }
+    let answer = enter(&stream, "Bearer secret").await;
+    assert_eq!(answer.status(), 204);
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert_eq!(cookie, "token=secret; HttpOnly; SameSite=Strict");
+    for (cookie, status) in [
+        ("token=secret", 200),
+        ("theme=dark; token=secret", 200),
+        ("token=other", 401),
+        ("not_token=secret", 401),
+    ] {
+        let request = stream.request("GET", "/").header("cookie", cookie);
+        assert_eq!(stream.send(request).await.status(), status, "{cookie}");
+    }
+    // Without a token of its own, it admits nobody.
+    let stream = Program::start("cure_cookie").await;
+    assert_eq!(enter(&stream, "Bearer ").await.status(), 401);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver, and firefox-esr"]
+async fn an_eventsource_is_admitted_after_its_page_has_shown_the_token() {
+    let stream = Program::start_with("cure_cookie", &[("TOKEN", "secret")]).await;
+    for browser in Browser::both().await {
+        browser.open(&format!("{}/page", stream.url)).await;
+        let open = "window.source = new EventSource('/')";
+        browser.eval(&format!("({open}, 0)")).await;
+        browser.until("source.readyState == 2").await;
+        let headers = "{ Authorization: 'Bearer secret' }";
+        let enter = format!("fetch('/', {{ method: 'POST', headers: {headers} }})");
+        browser.eval(&format!("({enter}.then(() => {{ {open} }}), 0)")).await;
+        browser.until("source.readyState == 1").await;
+        assert_eq!(browser.eval("document.cookie").await, "", "no script reads it");
     }
 }

@@ -34,7 +34,10 @@ fn feed_page(document: &str) -> impl Fn(&str) -> String {
 async fn chapter_8_counts_on_whatever_is_killed() {
     let book = Program::serve_book().await;
     let browser = Browser::start().await;
-    for (page, killed) in [("feed.html", "was killed"), ("it/feed.html", "ucciso")] {
+    for (page, connected, killed) in [
+        ("feed.html", "connected", "was killed"),
+        ("it/feed.html", "connesso", "ucciso"),
+    ] {
         browser.open(&format!("{}/{page}", book.url)).await;
         let panel = "document.querySelector('live-page[kill]')";
         browser.until(&format!("!!{panel}.querySelector('iframe')")).await;
@@ -43,7 +46,7 @@ async fn chapter_8_counts_on_whatever_is_killed() {
         let shows = feed_page(&feed);
         browser.until(&format!("!!{feed}.querySelector('#state')")).await;
         let state = shows("state");
-        browser.until(&format!("{state} == 'connected'")).await;
+        browser.until(&format!("{state} == '{connected}'")).await;
         browser.eval(&format!("{feed}.querySelector('#count').click()")).await;
         let counted = format!("Number({})", shows("counted"));
         let said = format!("{panel}.querySelector('[role=status]').textContent");
@@ -58,7 +61,7 @@ async fn chapter_8_counts_on_whatever_is_killed() {
                 .await;
             let cuts = shows("cuts");
             browser
-                .until(&format!("{cuts} >= {times} && {state} == 'connected'"))
+                .until(&format!("{cuts} >= {times} && {state} == '{connected}'"))
                 .await;
         }
         browser.until(&format!("{counted} > 60")).await;

@@ -41,6 +41,8 @@ pub use poster::Poster;
 pub use preload::Preload;
 pub use process::Process;
 pub use program::Program;
-pub use recorded::{Recording, assert_recorded, assert_text_but_numbers, session};
+pub use recorded::{
+    Recording, assert_picture, assert_recorded, assert_text_but_numbers, session,
+};
 pub use wait::{PATIENCE, pause, until, until_at_most, within};
 pub use whole::Run;

@@ -53,6 +53,34 @@ pub fn assert_recorded(file: &str, text: &str) {
     assert_eq!(text, recording(file, text), "RECORD=1 records it anew");
 }
 
+/// Compares the page of a program with the picture of it that the book has, save for numbers,
+/// and for what its lists and its drawing show: that is another one each time.
+pub fn assert_picture(file: &str, page: &str) {
+    let file = root().join(file);
+    if env::var_os("RECORD").is_some() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, page).unwrap();
+    }
+    let picture = fs::read_to_string(&file)
+        .unwrap_or_else(|_| panic!("RECORD=1 writes {file:?}"));
+    assert_eq!(skeleton(page), skeleton(&picture), "RECORD=1 takes it anew");
+}
+
+/// A page without the numbers in it, its lists and its drawing.
+fn skeleton(page: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = page;
+    while let Some(at) =
+        ["<ol ", "<svg "].iter().filter_map(|tag| rest.find(tag)).min()
+    {
+        kept += &rest[..at];
+        let end = if rest[at..].starts_with("<ol") { "</ol>" } else { "</svg>" };
+        let close = rest[at..].find(end).expect("a list or a drawing ends");
+        rest = &rest[at + close..];
+    }
+    (kept + rest).replace(|c: char| c.is_ascii_digit(), "")
+}
+
 /// Compares a text with its recording, save for the numbers in it.
 pub fn assert_text_but_numbers(file: &str, text: &str) {
     let words = |text: &str| {

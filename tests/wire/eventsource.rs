@@ -106,6 +106,42 @@ async fn firefox_reads_every_case_but_eight_as_the_table_says() {
     reads_every_case(Browser::firefox().await, FIREFOX).await;
 }
 
+/// The pages count the cases, all of them and those of each browser.
+#[test]
+fn the_pages_count_the_cases_as_the_table_does() {
+    let all = cases().len();
+    let as_it_should = |habits: Habits| {
+        let other = [habits.events, habits.ids, habits.early].concat();
+        all - BTreeSet::from_iter(other).len()
+    };
+    let chromium = as_it_should(CHROMIUM);
+    let firefox = as_it_should(FIREFOX);
+    for (language, counts) in [
+        (
+            "en",
+            [
+                format!("has {all} streams"),
+                format!("Of the {all} streams, Chromium reads {chromium} "),
+                format!("Firefox reads {firefox} of them"),
+            ],
+        ),
+        (
+            "it",
+            [
+                format!("contiene {all} stream"),
+                format!("Dei {all} stream, Chromium ne legge {chromium} "),
+                format!("Firefox ne legge {firefox} "),
+            ],
+        ),
+    ] {
+        let page = tests::root().join(format!("src/{language}/wire.md"));
+        let page = std::fs::read_to_string(page).unwrap();
+        for count in counts {
+            assert!(page.contains(&count), "{language}: {count}");
+        }
+    }
+}
+
 async fn reads_every_case(browser: Browser, habits: Habits) {
     let seen = Seen::default();
     let url = serve(wire::router(wire::MAX_OPEN).hoop(seen.clone())).await;

@@ -56,6 +56,13 @@ async fn the_panel_shows_each_byte_once_and_none_that_would_turn_the_text_around
     browser.open(&format!("{}/wire.html", book.url)).await;
     let panel = "document.querySelector('wire-panel')";
     browser.until(&format!("!!{panel}.querySelector('textarea')")).await;
+    // Enter writes a line's end, and the example's name does not stay.
+    browser.type_into("wire-panel textarea", "\u{e007}: x\u{e007}").await;
+    let text = format!("{panel}.querySelector('textarea').value");
+    browser.until(&format!("{text}.endsWith({})", json!("\\n\n: x\\n\n"))).await;
+    let picked = format!("{panel}.querySelector('select').selectedIndex");
+    assert_eq!(browser.eval(&picked).await, -1);
+
     let bytes = r"event: \u{202e}a\nid: a\0b\ndata: \u{202e}abc\\\r\n\n: end";
     let fill = format!(
         "(text = {panel}.querySelector('textarea'), text.value = {}, text.oninput(), 0)",
@@ -81,6 +88,11 @@ async fn the_panel_shows_each_byte_once_and_none_that_would_turn_the_text_around
     assert_eq!(then[0], r#"type "\u{202e}a""#);
     assert_eq!(then[3], r#"⇒ \u{202e}a "\u{202e}abc\\""#);
     assert!(!then.to_string().contains('\u{202e}'), "{then}");
+
+    browser.eval("(text.value = ':'.repeat(70_000), text.oninput(), 0)").await;
+    let state = format!("{panel}.querySelector('.state').textContent");
+    let refused = "These are more bytes than the program takes.";
+    browser.until(&format!("{state} == '{refused}'")).await;
 }
 
 #[tokio::test]

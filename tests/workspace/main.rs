@@ -6,3 +6,4 @@ mod mounted;
 mod pages;
 mod programs;
 mod sources;
+mod words;

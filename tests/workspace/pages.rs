@@ -64,6 +64,8 @@ fn every_test_and_case_that_a_page_names_is_there() {
         }
         let lists = text.lines().filter_map(|line| line.split_once(" cases: "));
         for (_, names) in lists {
+            // A translation says that they are English.
+            let names = names.replace("<i lang=\"en\">", "*").replace("</i>", "*");
             let names = names.split('*').skip(1).step_by(2);
             let unknown = names.filter(|name| !cases.contains(*name));
             astray.extend(unknown.map(|name| format!("{page}: {name}")));
@@ -120,12 +122,32 @@ fn a_claim_that_rests_on_a_document_links_to_it() {
     assert!(astray.is_empty(), "{astray:#?}");
 }
 
+/// A browser's version is included from the file in which a test has recorded it. `client.md`
+/// alone has a table of what was seen by hand, with its date.
+#[test]
+fn a_page_names_the_version_of_a_browser_as_a_test_has_recorded_it() {
+    let mut by_hand = Vec::new();
+    for (page, text) in pages() {
+        for name in ["Chromium ", "Chrome ", "Firefox ", "Firefox ESR "] {
+            let behind = text.split(name).skip(1);
+            let version =
+                |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+            if !page.ends_with("/client.md") && behind.into_iter().any(version) {
+                by_hand.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    assert!(by_hand.is_empty(), "include faults/recorded/: {by_hand:#?}");
+}
+
 /// The figures of a page: its name, the recorded file, where in it the table begins, how the
 /// row begins, the cell, and how many decimals the page shows.
 type Figure = (&'static str, &'static str, &'static str, &'static str, usize, usize);
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 12] = [
     ("slow", "table", "| server", "| chat |", 4, 1),
+    ("slow", "table", "| server", "| chat |", 6, 1),
+    ("slow", "table", "| server", "| chat |", 7, 1),
     ("slow", "table", "| server", "| peer-hyper |", 4, 1),
     ("slow", "table", "| server", "| floor |", 4, 1),
     ("feed", "feed", "ANCHOR: short", "| redb 4.6.0 |", 1, 2),

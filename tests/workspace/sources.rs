@@ -80,7 +80,7 @@ fn no_file_is_too_long_to_be_read_in_one_sitting() {
 
 #[test]
 fn a_smallest_cure_stays_small() {
-    let cures = files(&root().join("examples/cures"), &["rs", "js"]);
+    let cures = files(&root().join("examples/cures"), &["rs", "js", "py"]);
     assert!(cures.len() > 1);
     for cure in cures {
         let text = fs::read_to_string(&cure).unwrap();

@@ -155,6 +155,35 @@ const MISTAKES: &[Mistake] = &[
         says: "does not say \"Copie\"",
     },
     Mistake {
+        name: "a symptom without an address",
+        make: |book| edit(book, "src/en/symptoms.md", " {#no-empty-line}", ""),
+        place: ("src/en/symptoms.md", "### `curl` shows lines, the page"),
+        says: "this symptom has no id",
+    },
+    Mistake {
+        name: "a symptom that leads to a whole page",
+        make: |book| {
+            edit(book, "src/en/symptoms.md", "tick.md#named-events", "tick.md")
+        },
+        place: ("src/en/symptoms.md", "### `onmessage` stays silent"),
+        says: "tick.md is a whole page: name its section",
+    },
+    Mistake {
+        name: "a symptom without code and without a reason",
+        make: |book| edit(book, "src/en/symptoms.md", "*No code:* ", ""),
+        place: ("src/en/symptoms.md", "### The first event is missing"),
+        says: "this symptom shows no code",
+    },
+    Mistake {
+        name: "a cure that is too long to be copied in a minute",
+        make: |book| add(book, "tests/symptoms/code/done.js", "\n\n\n\n\n"),
+        place: (
+            "src/en/symptoms.md",
+            "{{#include ../../tests/symptoms/code/done.js}}",
+        ),
+        says: "has 6 lines, and a cure at most 5",
+    },
+    Mistake {
         name: "a chapter that the summary does not have",
         make: |book| add(book, "src/en/glossary.md", "\nSee chapters 1 and 98.\n"),
         place: ("src/en/glossary.md", "chapters 1 and 98"),

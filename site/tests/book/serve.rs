@@ -26,6 +26,21 @@ async fn served_pages_are_compressed_and_streams_are_not() {
 }
 
 #[tokio::test]
+async fn a_script_is_asked_for_again_because_its_name_does_not_know_its_imports() {
+    let book = Program::serve_book().await;
+    let html = book.get("/chat.html").await.text().await.unwrap();
+    let (_, rest) = html.split_once("theme/live-page-").unwrap();
+    let (hash, _) = rest.split_once('"').unwrap();
+    let script = book.get(&format!("/theme/live-page-{hash}")).await;
+    assert_eq!(script.status(), 200);
+    assert_eq!(script.headers()["cache-control"], "no-cache");
+    let etag = script.headers()["etag"].clone();
+    let again = book.request("GET", &format!("/theme/live-page-{hash}"));
+    let again = book.send(again.header("if-none-match", etag)).await;
+    assert_eq!(again.status(), 304);
+}
+
+#[tokio::test]
 async fn addresses_that_lead_nowhere_get_the_book_s_404_page() {
     let book = Program::serve_book().await;
     for path in ["/nothing", "/it/nothing.html", "/a/b/c"] {

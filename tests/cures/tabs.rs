@@ -1,0 +1,67 @@
+//! Many tabs of one page: the leader.
+
+use serde_json::json;
+use tempfile::TempDir;
+use tests::{Browser, Program, root};
+
+/// More tabs than a browser has connections for.
+const TABS: usize = 8;
+
+/// Shares the stream of `feed` in the tab that is in front.
+async fn share(browser: &Browser, url: &str) {
+    let cure = std::fs::read_to_string(root().join("examples/cures/leader.js"));
+    let cure = json!(cure.unwrap().replace("export ", ""));
+    let hear = "({ type, data }) => type === 'note' && heard.push(data)";
+    let share = format!("share('events', ['begin', 'note', 'resync'], {hear})");
+    let script = json!(format!("{{ window.heard = []; }} {share};"));
+    browser.open(&format!("{url}/nothing")).await;
+    let add = format!("{{ textContent: {cure} + {script} }}");
+    let add = format!("Object.assign(document.createElement('script'), {add})");
+    browser.eval(&format!("(document.head.append({add}), 0)")).await;
+}
+
+async fn append(feed: &Program, data: &str) {
+    let event = json!({ "type": "note", "data": data });
+    let answer = feed.send(feed.request("POST", "/events").json(&event)).await;
+    assert!(answer.status().is_success());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn eight_tabs_share_one_stream_and_lose_nothing_when_its_tab_leaves() {
+    let folder = TempDir::new().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let feed = Program::start_with("feed", &[("FEED_DIR", place)]).await;
+    let browser = Browser::start().await;
+    let first = browser.tab().await;
+    share(&browser, &feed.url).await;
+    // It stands in front of the others, so that for a while nobody has the stream.
+    let between = browser.new_tab().await;
+    browser.open(&format!("{}/nothing", feed.url)).await;
+    let hold = "(lock) => new Promise((letGo) => { window.letGo = letGo; })";
+    let wait = format!("(navigator.locks.request('events', {hold}), 0)");
+    browser.eval(&wait).await;
+    let mut others = Vec::new();
+    for _ in 1..TABS {
+        others.push(browser.new_tab().await);
+        share(&browser, &feed.url).await;
+    }
+    append(&feed, "one").await;
+    for tab in &others {
+        browser.to_tab(tab.clone()).await;
+        browser.until("heard.at(-1) === 'one'").await;
+    }
+    browser.to_tab(first).await;
+    browser.until("heard.at(-1) === 'one'").await;
+    browser.open("about:blank").await;
+    browser.to_tab(between).await;
+    browser.until("window.letGo !== undefined").await;
+    append(&feed, "two").await;
+    browser.eval("(letGo(), 0)").await;
+    for tab in others {
+        browser.to_tab(tab).await;
+        browser.until("heard.at(-1) === 'two'").await;
+        assert_eq!(browser.eval("heard").await, json!(["one", "two"]));
+    }
+}
