@@ -12,11 +12,24 @@ function compare(build) {
 
 channel.onmessage = (event) => compare(event.data);
 
-// `navigator.locks` is there on localhost and over HTTPS alone.
-navigator.locks?.request('book-reload', () => new Promise(() => {
-  const builds = new EventSource(new URL('reload', tag.src));
-  builds.addEventListener('build', (event) => {
-    channel.postMessage(event.data);
-    compare(event.data);
-  });
-}));
+// A page that was left can come back as it was, unless it holds a lock.
+let leave;
+function listen() {
+  leave = new AbortController();
+  const left = leave.signal;
+  // `navigator.locks` is there on localhost and over HTTPS alone.
+  navigator.locks?.request('book-reload', { signal: left }, () => new Promise((release) => {
+    const builds = new EventSource(new URL('reload', tag.src));
+    builds.addEventListener('build', (event) => {
+      channel.postMessage(event.data);
+      compare(event.data);
+    });
+    left.addEventListener('abort', () => {
+      builds.close();
+      release();
+    });
+  })).catch(() => { /* left before it had the lock */ });
+}
+addEventListener('pagehide', () => leave.abort());
+addEventListener('pageshow', (event) => { if (event.persisted) listen(); });
+listen();

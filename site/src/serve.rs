@@ -16,7 +16,7 @@ use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use salvo::prelude::*;
 use salvo::serve_static::StaticDir;
 use salvo::sse::{SseEvent, SseKeepAlive};
-use salvo_compression::Compression;
+use salvo_compression::{Compression, CompressionLevel};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
@@ -67,6 +67,10 @@ struct Site {
 impl Site {
     async fn router(&self) -> Result<Router> {
         let pages = || StaticDir::new(self.dest.clone()).defaults("index.html");
+        // As small as a static host's, not as fast as can be.
+        let compression = Compression::new()
+            .enable_gzip(CompressionLevel::Precise(6))
+            .min_length(512);
         Ok(Router::new()
             .push(programs::router().await?)
             .push(Router::with_path("live/reload").get(Reload(self.builds.clone())))
@@ -74,7 +78,7 @@ impl Site {
             .push(
                 Router::with_path("{**path}")
                     .hoop(cache)
-                    .hoop(Compression::new().min_length(512))
+                    .hoop(compression)
                     .get(pages())
                     .head(pages()),
             ))

@@ -2,6 +2,7 @@
 //! program, as in `tests/llm`. Run these with
 //! `cargo test -p tests --test browser -- --ignored`.
 
+mod axe;
 mod engines;
 mod eventsource;
 mod pages;
