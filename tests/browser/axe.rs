@@ -10,7 +10,7 @@ use tests::{Browser, Program, root};
 const BROKEN: &str = "axe.run(document, { iframes: false }).then(({ violations }) => violations \
                       .map(({ id, nodes }) => `${id}: ${nodes[0].html}`))";
 
-/// What axe finds on the pages of a language, with the theme and the page in front.
+/// The rules that axe finds broken on the pages of a language, with the theme and the page in front.
 async fn found(book: &Program, language: &str) -> Vec<String> {
     let axe = root().join("target/sdk/node/node_modules/axe-core/axe.min.js");
     let axe = fs::read_to_string(axe).expect("tests/sdk/install was run");
