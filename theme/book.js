@@ -50,6 +50,18 @@ for (const wide of document.querySelectorAll('main pre > code, main .table-wrapp
   if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
 }
 
+// Somebody who comes to an entry, as from the search, has a minute: its code is open.
+function unfold() {
+  const heading = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (heading?.tagName !== 'H3') return;
+  let next = heading;
+  while ((next = next.nextElementSibling) && !/^H[1-3]$/.test(next.tagName)) {
+    if (next.tagName === 'DETAILS') next.open = true;
+  }
+}
+addEventListener('hashchange', unfold);
+unfold();
+
 /** The last of these headings that is in the upper third of the window, or above. */
 function reading(headings) {
   return [...document.querySelectorAll(`main :is(${headings})[id]`)]

@@ -8,6 +8,8 @@ let loaded;
 box.addEventListener('toggle', async (event) => {
   if (event.newState !== 'open') return;
   input.focus();
+  const status = box.querySelector('[role=status]');
+  if (!loaded) status.textContent = word('Loading …');
   try {
     loaded ??= import(new URL(`${box.dataset.search}box.js`, document.baseURI))
       .then(({ start }) => start(box, { element, word }));
@@ -15,7 +17,7 @@ box.addEventListener('toggle', async (event) => {
   } catch (error) {
     loaded = undefined;
     console.warn(error);
-    box.querySelector('[role=status]').textContent = word('The search did not load.');
+    status.textContent = word('The search did not load.');
   }
 });
 

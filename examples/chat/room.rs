@@ -146,8 +146,8 @@ impl Room {
     // ANCHOR: event_id
     fn event_id(&self, position: u64) -> String {
         format!("{:016x}-{position}", self.epoch)
-        // ANCHOR_END: event_id
     }
+    // ANCHOR_END: event_id
 
     /// The inverse of `event_id`. A client sends the id, so anything may be in it.
     fn position(&self, event_id: &[u8]) -> Option<u64> {

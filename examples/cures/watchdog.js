@@ -22,7 +22,7 @@ export async function follow(url, onEvent, { silence = 40_000, stop = NEVER, hea
         wait = retry;
         queueMicrotask(() => onEvent(event)); // if it throws, the connection is still good
       },
-      onRetry: (time) => { retry = time; },
+      onRetry: (time) => { retry = Math.min(Math.max(time, 100), 3_600_000); },
     });
     try {
       const signal = AbortSignal.any([dead.signal, stop]);
@@ -40,6 +40,6 @@ export async function follow(url, onEvent, { silence = 40_000, stop = NEVER, hea
       clearInterval(watch);
     }
     await new Promise((done) => { setTimeout(done, wait * (0.5 + Math.random() / 2)); });
-    wait = Math.min(2 * wait, 30_000);
+    wait = Math.min(2 * wait, Math.max(retry, 30_000));
   }
 }

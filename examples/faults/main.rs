@@ -304,12 +304,10 @@ async fn act(
 /// An EventSource sends the header when it comes back. A page that makes a new one can
 /// only write the id into the URL. Two libraries call it `lastEventId`.
 fn last_event_id(req: &Request) -> Option<&[u8]> {
-    // ANCHOR: header_or_query
     let header = req.headers().get("last-event-id").map(HeaderValue::as_bytes);
     let query = |name| req.queries().get(name).map(|id: &String| id.as_bytes());
     let ids = [header, query("after"), query("lastEventId")];
     ids.into_iter().flatten().find(|id| !id.is_empty())
-    // ANCHOR_END: header_or_query
 }
 
 /// The number of the last event that the client has. Our ids are numbers; a client with

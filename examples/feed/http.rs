@@ -165,12 +165,10 @@ impl Begin {
 /// that cannot set it. An EventSource that connects again asks for the URL that it was made
 /// with, so its header is newer. Two libraries call it `lastEventId`.
 fn last_event_id(req: &Request) -> Option<&[u8]> {
-    // ANCHOR: header_or_query
     let header = req.headers().get("last-event-id").map(HeaderValue::as_bytes);
     let query = |name| req.queries().get(name).map(|id: &String| id.as_bytes());
     let ids = [header, query("after"), query("lastEventId")];
     ids.into_iter().flatten().find(|id| !id.is_empty())
-    // ANCHOR_END: header_or_query
 }
 
 /// A parameter with another name is a mistake of the client: it would wait for events that

@@ -123,8 +123,8 @@ pub enum Begin {
 fn begin(position: Id) -> String {
     let retry = RETRY.as_millis();
     format!("event: begin\ndata:\nid: {position}\nretry: {retry}\n\n")
-    // ANCHOR_END: begin_event
 }
+// ANCHOR_END: begin_event
 // ANCHOR_END: first
 
 /// Says that a reader may have missed events, why, and after which event it continues.

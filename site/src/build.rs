@@ -17,7 +17,7 @@ use crate::files::{copy_assets, prune};
 use crate::page::{self, State};
 use crate::postprocess::{EDIT, Live, Postprocess};
 use crate::recording::Recordings;
-use crate::search::Search;
+use crate::search;
 use crate::theme::translate_theme;
 
 /// The ids that mdBook gave to the headings of each page.
@@ -68,12 +68,12 @@ pub fn build(book: &Book, dest: &Path, live: Option<&Live>) -> Result<Report> {
         }
         pages += book.pages().count();
     }
-    let search = Search::write(book, &out, |language| folder(book, language, &out))?;
-    let postprocess = Postprocess::new(book, live, &search)?;
+    let postprocess = Postprocess::new(book, live)?;
     for language in &book.languages {
         postprocess.pages(language, &out)?;
     }
     fs::write(out.join("404.html"), postprocess.not_found()?)?;
+    search::add(book, &out, |language| folder(book, language, &out))?;
     prune(&out)?;
 
     let old = work.path().join("old");

@@ -68,7 +68,7 @@ impl Chapters {
         let header = header(file, text);
         let text = Unlinked::of(&without_comments(text));
         let is_markdown = file.extension().is_some_and(|kind| kind == "md");
-        // The past is told with the numbers of its day.
+        // History is told with the numbers of its day.
         let is_history = file == Path::new("CHANGELOG.md");
         let mut wrong = Vec::new();
         let mut numbers = Vec::new();

@@ -8,8 +8,7 @@
 //! serve                                                  cargo book
 //! check                                                  cargo book check
 //! build                                                  cargo book build
-//! postprocess   translate                                HTML; cargo book translate
-//! search                                                 what the page's search knows
+//! postprocess   search   translate                       HTML; its index; cargo book translate
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   symptoms   compiled   supervise   the sources; a process
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP

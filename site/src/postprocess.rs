@@ -12,13 +12,10 @@ use crate::book::{Book, Language, Settings};
 use crate::content;
 use crate::page::State;
 use crate::recording::escape;
-use crate::search::Search;
 use crate::theme::translate;
 
 /// Stands for the edit link's address until the file that it leads to is known.
 pub const EDIT: &str = "EDIT-URL";
-/// The attribute of the page's search that is empty to stock mdBook.
-const SEARCH: &str = "data-search=\"\"";
 /// The script that reloads a page when the book was built again. Only the server has it.
 const RELOAD: &str = "live/reload.js";
 
@@ -50,17 +47,12 @@ pub struct Live {
 pub struct Postprocess<'a> {
     book: &'a Book,
     live: Option<&'a Live>,
-    search: &'a Search,
     /// Every language's pages, and how they stand to the English ones.
     states: Vec<(&'a Language, Vec<(PathBuf, State)>)>,
 }
 
 impl<'a> Postprocess<'a> {
-    pub fn new(
-        book: &'a Book,
-        live: Option<&'a Live>,
-        search: &'a Search,
-    ) -> Result<Self> {
+    pub fn new(book: &'a Book, live: Option<&'a Live>) -> Result<Self> {
         let states = |language| -> Result<_> {
             let states: Result<_> = book
                 .pages()
@@ -69,7 +61,7 @@ impl<'a> Postprocess<'a> {
             Ok((language, states?))
         };
         let states = book.languages.iter().map(states).collect::<Result<_>>()?;
-        Ok(Self { book, live, search, states })
+        Ok(Self { book, live, states })
     }
 
     /// Completes the pages of one language, below the folder of the whole output.
@@ -176,7 +168,6 @@ impl<'a> Postprocess<'a> {
                 banner.replace("{english}", &format!("{top}{url}"))
             })
             .replace("<!-- head -->", &self.head(&url, &top, shown))
-            .replace(SEARCH, &self.search.attributes(language, &top))
             .replace("<!-- languages -->", &self.picker(&url, &top, language));
         if shown.tag != source.tag {
             // Listings and sessions are those of the English page.

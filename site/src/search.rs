@@ -2,6 +2,7 @@
 //! text, as one file, beside the scripts that search in it. The browser makes the index of it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,12 @@ use crate::files::files;
 const SCRIPTS: &str = "search";
 /// The page whose entries come first for the words of a symptom.
 const SYMPTOMS: &str = "symptoms.md";
-/// Sections that each chapter ends with: they mention everything, and explain nothing.
-const REAR: [&str; 3] = ["what-will-happen", "how-we-know", "what-to-read-next"];
+/// Sections that mention everything, and explain nothing: each chapter ends with some.
+const REAR: [&str; 4] =
+    ["what-will-happen", "how-we-know", "what-to-read-next", "still-to-be-written"];
+
+/// The attribute of the page's search, which is empty to stock mdBook.
+const ATTRIBUTE: &str = "data-search=\"\"";
 
 /// The pages of a language and their sections, for the script `engine.js`.
 #[derive(Serialize)]
@@ -31,13 +36,20 @@ struct Index {
     sections: Vec<Section>,
 }
 
-/// The address of a page below its language's folder, and its number and title.
+/// The address of a page below its language's folder, and its title.
 #[derive(Serialize)]
 struct Page(String, String);
 
 /// The number of its page, and then as in [`Unit`].
 #[derive(Serialize)]
-struct Section(usize, String, String, String, Kind);
+struct Section(
+    usize,
+    String,
+    String,
+    String,
+    Kind,
+    #[serde(skip_serializing_if = "String::is_empty")] String,
+);
 
 /// A heading or a term with an id, and the text up to the next one.
 #[derive(Debug, Default, PartialEq)]
@@ -46,6 +58,8 @@ struct Unit {
     heading: String,
     text: String,
     kind: Kind,
+    /// The listings of a symptom's cure. Those of other sections are told in their prose.
+    code: String,
 }
 
 /// The nature of a section, which decides how it ranks; `engine.js` has the same letters.
@@ -62,92 +76,77 @@ enum Kind {
     Rear,
 }
 
-/// The files of the search in a built book.
-pub struct Search {
-    /// The folder at the top of the output. The hash of all that is in it is part of its name.
-    folder: String,
-    /// The languages that have words of their own for the search.
-    own: Vec<String>,
-}
-
-impl Search {
-    /// Writes the index of each language, as its pages are rendered, and the scripts.
-    pub fn write(
-        book: &Book,
-        out: &Path,
-        pages: impl Fn(&Language) -> PathBuf,
-    ) -> Result<Self> {
-        let scripts = book.theme().join(SCRIPTS);
-        let mut written = Vec::new();
-        for file in files(&scripts)? {
-            let text =
-                fs::read(&file).with_context(|| file.display().to_string())?;
-            written.push((file.strip_prefix(&scripts)?.to_path_buf(), text));
-        }
-        let own = |language: &&Language| {
-            let name = script(language);
-            written.iter().any(|(path, _)| *path == Path::new(&name))
-        };
-        let own = book.languages.iter().filter(own);
-        let own = own.map(|language| language.tag.clone()).collect();
-        for language in &book.languages {
-            let index =
-                serde_json::to_vec(&index(book, language, &pages(language))?)?;
-            written.push((format!("{}.json", language.tag).into(), index));
-        }
-
-        let mut hash = Sha1::new();
-        written.iter().for_each(|(_, text)| hash.update(text));
-        let folder = format!("search-{}", &format!("{:x}", hash.finalize())[..8]);
-        for (path, text) in written {
-            let path = out.join(&folder).join(path);
-            fs::create_dir_all(path.parent().context("no folder")?)?;
-            fs::write(path, text)?;
-        }
-        Ok(Self { folder, own })
+/// Adds the search to a built book: a folder with its scripts and the index of each language,
+/// and the way to it in each page. The hash of all that it holds is part of the folder's name.
+pub fn add(
+    book: &Book,
+    out: &Path,
+    folder: impl Fn(&Language) -> PathBuf,
+) -> Result<()> {
+    let scripts = book.theme().join(SCRIPTS);
+    let mut written = BTreeMap::new();
+    for file in files(&scripts)? {
+        let text = fs::read(&file).with_context(|| file.display().to_string())?;
+        written.insert(file.strip_prefix(&scripts)?.to_path_buf(), text);
+    }
+    for language in &book.languages {
+        let index = serde_json::to_vec(&index(book, &folder(language))?)?;
+        written.insert(format!("{}.json", language.tag).into(), index);
     }
 
-    /// The attributes of the page's element: where the scripts are, and the files of the
-    /// language. `top` is the way from the page to the top of the output.
-    pub fn attributes(&self, language: &Language, top: &str) -> String {
-        let Self { folder, own } = self;
+    let mut hash = Sha1::new();
+    written.values().for_each(|text| hash.update(text));
+    let name = format!("search-{}", &format!("{:x}", hash.finalize())[..8]);
+    for language in &book.languages {
         let tag = &language.tag;
-        let words = if own.contains(tag) {
-            format!(" data-words=\"{}\"", script(language))
-        } else {
-            String::new()
-        };
-        format!("data-search=\"{top}{folder}/\" data-index=\"{tag}.json\"{words}")
+        let script = script(tag, |script| written.contains_key(Path::new(script)));
+        let script = script.map(|script| format!(" data-words=\"{script}\""));
+        let rest =
+            format!("data-index=\"{tag}.json\"{}", script.unwrap_or_default());
+        for page in book.pages().chain(["print.md".as_ref()]) {
+            let file = folder(language).join(page).with_extension("html");
+            if !file.exists() {
+                continue;
+            }
+            // The way from this page to the top of the output.
+            let depth = file.strip_prefix(out)?.components().count() - 1;
+            let top = "../".repeat(depth);
+            let attributes = format!("data-search=\"{top}{name}/\" {rest}");
+            let html = fs::read_to_string(&file)?;
+            fs::write(&file, html.replacen(ATTRIBUTE, &attributes, 1))?;
+        }
     }
+    for (path, text) in written {
+        let path = out.join(&name).join(path);
+        fs::create_dir_all(path.parent().context("a file has no folder")?)?;
+        fs::write(path, text)?;
+    }
+    Ok(())
 }
 
-/// The script with the stems and stop words of a language.
-fn script(language: &Language) -> String {
-    format!("{}.js", language.tag)
+/// The script with the stems and words of a language: `pt-BR.js`, else `pt.js`.
+fn script(tag: &str, exists: impl Fn(&str) -> bool) -> Option<String> {
+    let primary = tag.split('-').next().unwrap_or(tag);
+    let names = [tag, primary].map(|tag| format!("{tag}.js"));
+    names.into_iter().find(|name| exists(name))
 }
 
-fn index(book: &Book, language: &Language, folder: &Path) -> Result<Index> {
+fn index(book: &Book, folder: &Path) -> Result<Index> {
     let mut index = Index { pages: Vec::new(), sections: Vec::new() };
-    for (path, number) in book.source().titles.iter().filter_map(|title| {
-        title.path.as_deref().map(|path| (path, title.number.as_deref()))
-    }) {
+    for path in book.pages() {
         let file = path.with_extension("html");
         let html = fs::read_to_string(folder.join(&file))?;
-        let title = [&language.titles, &book.source().titles]
-            .into_iter()
-            .flatten()
-            .find(|title| title.path.as_deref() == Some(path))
-            .map_or("", |title| &title.name);
-        let number = number.map(|number| format!("{number}. ")).unwrap_or_default();
         let units = read(&html, path == Path::new(SYMPTOMS));
+        // A page's first heading has its number, too.
+        let title =
+            units.first().map(|unit| unit.heading.clone()).unwrap_or_default();
         let page = index.pages.len();
-        index.sections.extend(units.into_iter().map(
-            |Unit { id, heading, text, kind }| {
-                Section(page, id, heading, text, kind)
-            },
-        ));
+        let section = |Unit { id, heading, text, kind, code }| {
+            Section(page, id, heading, text, kind, code)
+        };
+        index.sections.extend(units.into_iter().map(section));
         let url = file.to_string_lossy().replace('\\', "/");
-        index.pages.push(Page(url, format!("{number}{title}")));
+        index.pages.push(Page(url, title));
     }
     Ok(index)
 }
@@ -156,10 +155,10 @@ fn index(book: &Book, language: &Language, folder: &Path) -> Result<Index> {
 #[derive(Default)]
 struct Reader {
     units: Vec<Unit>,
-    /// Listings are part of a symptom's cure; elsewhere the prose says it in words.
     symptoms: bool,
     in_main: bool,
     in_heading: bool,
+    in_code: bool,
     /// The element whose text is left out, and how many of its name are open.
     skipped: Option<(String, usize)>,
 }
@@ -183,6 +182,12 @@ impl Reader {
             _ if !self.in_main => {}
             "svg" | "script" | "style" | "template" => self.skip(name, opens),
             "pre" if !self.symptoms => self.skip(name, opens),
+            // It says "Code" in each entry.
+            "summary" if self.symptoms => self.skip(name, opens),
+            "pre" => {
+                self.add(" ");
+                self.in_code = opens;
+            }
             "h1" | "h2" | "h3" | "dt" => {
                 if let Some(id) = id.filter(|_| opens) {
                     self.begin(name, &id.value);
@@ -218,7 +223,11 @@ impl Reader {
         let Some(unit) = self.units.last_mut().filter(|_| self.in_main) else {
             return;
         };
-        let to = if self.in_heading { &mut unit.heading } else { &mut unit.text };
+        let to = match (self.in_heading, self.in_code) {
+            (true, _) => &mut unit.heading,
+            (_, true) => &mut unit.code,
+            _ => &mut unit.text,
+        };
         for char in text.chars() {
             if !char.is_whitespace() {
                 to.push(char);
@@ -258,6 +267,7 @@ fn read(html: &str, symptoms: bool) -> Vec<Unit> {
     let mut units = tokenizer.sink.0.into_inner().units;
     for unit in &mut units {
         unit.text.truncate(unit.text.trim_end().len());
+        unit.code.truncate(unit.code.trim_end().len());
         unit.heading.truncate(unit.heading.trim_end().len());
     }
     units
@@ -268,13 +278,14 @@ mod tests {
     use super::*;
 
     fn unit(id: &str, heading: &str, text: &str, kind: Kind) -> Unit {
-        Unit { id: id.into(), heading: heading.into(), text: text.into(), kind }
+        let [id, heading, text] = [id, heading, text].map(String::from);
+        Unit { id, heading, text, kind, code: String::new() }
     }
 
     const PAGE: &str = "<nav><h2 id=\"x\">Contents</h2></nav><main>\n\
         <h1 id=\"top\"><a class=\"header\" href=\"#top\">A <code>page</code></a></h1>\n\
         <p>One\n&amp; <em>t</em>wo.</p><p>Three</p><svg><text>box</text></svg>\
-        <h3 id=\"gone\">It is gone</h3><p>Why.</p><pre><code>cure()\nnow()</code></pre>\
+        <h3 id=\"gone\">It is gone</h3><p>Why.</p><summary>Code</summary><pre><code>cure()\nnow()</code></pre>\
         <h2>No id</h2><p>More.</p>\
         <h2 id=\"how-we-know\">How we know</h2><table><tr><td>a</td><td>b</td></tr></table>\
         <dl><dt id=\"term\">term §</dt><dd>A word.</dd></dl></main><p>footer</p>";
@@ -285,7 +296,7 @@ mod tests {
             read(PAGE, false),
             [
                 unit("top", "A page", "One & two. Three", Kind::Section),
-                unit("gone", "It is gone", "Why. No id More.", Kind::Section),
+                unit("gone", "It is gone", "Why. Code No id More.", Kind::Section),
                 unit("how-we-know", "How we know", "a b", Kind::Rear),
                 unit("term", "term §", "A word.", Kind::Term),
             ]
@@ -293,14 +304,20 @@ mod tests {
     }
 
     #[test]
+    fn a_region_without_words_of_its_own_has_those_of_its_language() {
+        for (tag, found) in
+            [("pt", "pt.js"), ("pt-BR", "pt.js"), ("zh-TW", "zh-TW.js")]
+        {
+            let exists = |name: &str| ["pt.js", "zh.js", "zh-TW.js"].contains(&name);
+            assert_eq!(script(tag, exists).as_deref(), Some(found));
+        }
+        assert_eq!(script("eo", |_| false), None);
+    }
+
+    #[test]
     fn an_entry_of_the_symptoms_has_the_code_of_its_cure() {
-        let units = read(PAGE, true);
-        let cure = unit(
-            "gone",
-            "It is gone",
-            "Why. cure() now() No id More.",
-            Kind::Symptom,
-        );
-        assert_eq!(units[1], cure);
+        let cure = unit("gone", "It is gone", "Why. No id More.", Kind::Symptom);
+        let cure = Unit { code: "cure() now()".into(), ..cure };
+        assert_eq!(read(PAGE, true)[1], cure);
     }
 }

@@ -53,14 +53,16 @@ pub fn mistakes(text: &str, folder: &Path) -> Vec<(usize, String)> {
             report(line, &message);
         }
         for include in shown {
-            let lines = lines(include, folder);
-            if lines > MOST_LINES {
-                let message = format!(
-                    "{} has {lines} lines, and a cure at most {MOST_LINES}",
-                    include.text
-                );
-                report(include.line, &message);
-            }
+            let Some(code) = code(include, folder) else { continue };
+            let lines = code.lines().count();
+            let fault = if lines > MOST_LINES {
+                format!("has {lines} lines, and a cure at most {MOST_LINES}")
+            } else if !is_balanced(&code) {
+                "is cut off: its brackets do not match".into()
+            } else {
+                continue;
+            };
+            report(include.line, &format!("{} {fault}", include.text));
         }
     }
     mistakes
@@ -86,23 +88,30 @@ fn shown<'a>(
     includes.iter().filter(|include| lines.contains(&include.line)).collect()
 }
 
-/// How many lines an include shows: none, where there is no such file or anchor, which
-/// others report.
-fn lines(include: &Include, folder: &Path) -> usize {
-    let Ok(text) = fs::read_to_string(folder.join(&include.file)) else { return 0 };
-    let Some(anchor) = &include.anchor else { return text.lines().count() };
+/// The lines that an include shows; `None`, where there is no such file, which others
+/// report.
+fn code(include: &Include, folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join(&include.file)).ok()?;
+    let Some(anchor) = &include.anchor else { return Some(text) };
     let is_mark = |line: &str, kind: &str| {
         let name = line
             .split_once(kind)
             .and_then(|(_, rest)| rest.split_whitespace().next());
         name == Some(anchor)
     };
-    text.lines()
-        .skip_while(|line| !is_mark(line, "ANCHOR:"))
-        .skip(1)
-        .take_while(|line| !is_mark(line, "ANCHOR_END:"))
-        .filter(|line| !line.contains("ANCHOR:") && !line.contains("ANCHOR_END:"))
-        .count()
+    let lines = text.lines().skip_while(|line| !is_mark(line, "ANCHOR:")).skip(1);
+    let lines = lines.take_while(|line| !is_mark(line, "ANCHOR_END:"));
+    let is_shown =
+        |line: &&str| !line.contains("ANCHOR:") && !line.contains("ANCHOR_END:");
+    Some(lines.filter(is_shown).flat_map(|line| [line, "\n"]).collect())
+}
+
+/// Whether each bracket has its counterpart, so that what is copied is whole.
+fn is_balanced(code: &str) -> bool {
+    let count = |bracket: char| code.matches(bracket).count();
+    [('(', ')'), ('[', ']'), ('{', '}')]
+        .iter()
+        .all(|(open, close)| count(*open) == count(*close))
 }
 
 #[cfg(test)]
@@ -118,6 +127,7 @@ mod tests {
         let five = "// ANCHOR: five\n1\n2\n// ANCHOR: x\n3\n// ANCHOR_END: x\n4\n5\n\
             // ANCHOR_END: five\n";
         fs::write(folder.path().join("a.rs"), five).unwrap();
+        fs::write(folder.path().join("cut.rs"), "fn a() {\n    1\n").unwrap();
         fs::write(folder.path().join("six.sh"), "1\n2\n3\n4\n5\n6\n").unwrap();
         mistakes(&format!("# Page\n\n## Part\n\n{entry}"), folder.path())
     }
@@ -146,6 +156,11 @@ mod tests {
                 "### Odd {#odd}\n\n[more](a.md#b)\n\n{{#include six.sh}}\n".into(),
                 9,
                 "six.sh}} has 6 lines",
+            ),
+            (
+                "### Odd {#odd}\n\n[more](a.md#b)\n\n{{#include cut.rs}}\n".into(),
+                9,
+                "cut.rs}} is cut off",
             ),
         ] {
             let found = of(&entry);

@@ -23,7 +23,12 @@ async fn page(browser: &Browser, url: &str) {
     let start = format!(
         "const real = fetch;
         window.asked = 0;
-        window.fetch = (...all) => {{ asked += 1; return real(...all); }};
+        window.network = Promise.resolve();
+        window.fetch = async (...all) => {{
+          asked += 1;
+          await network;
+          return real(...all);
+        }};
         const module = (text) =>
           URL.createObjectURL(new Blob([text], {{ type: 'text/javascript' }}));
         const parser = module({parser});
@@ -41,6 +46,15 @@ async fn follow(browser: &Browser, url: &str, silence: u32) {
     let end = "then((answer) => { window.end = answer.status; })";
     browser.eval(&format!("(window.heard = [], {start}.{end}, 0)")).await;
     browser.until("heard.length > 0").await;
+}
+
+/// Silences a program until the watchdog has left it, and keeps the page from coming back.
+async fn out_of_reach(browser: &Browser, program: &Program) {
+    let never = "new Promise((reach) => { window.reach = reach; })";
+    browser.eval(&format!("(window.network = {never}, 0)")).await;
+    program.signal(Signal::SIGSTOP);
+    browser.until("asked > 1").await;
+    program.signal(Signal::SIGCONT);
 }
 
 /// The data of what has been heard, without the events in which a stream says how it begins.
@@ -71,13 +85,9 @@ async fn the_watchdog_comes_back_to_a_dead_feed_and_loses_nothing() {
         append(&feed, "one").await;
         browser.until("heard.some(([, data]) => data === 'one')").await;
         // The connection is there, and nothing comes: EventSource would wait for ever.
-        feed.signal(Signal::SIGSTOP);
-        let append = append(&feed, "two");
-        let back = async {
-            browser.until("asked > 1").await;
-            feed.signal(Signal::SIGCONT);
-        };
-        tokio::join!(append, back);
+        out_of_reach(&browser, &feed).await;
+        append(&feed, "two").await;
+        browser.eval("(reach(), 0)").await;
         browser.until("heard.some(([, data]) => data === 'two')").await;
         assert_eq!(heard(&browser).await, json!(["one", "two"]));
     }
@@ -95,13 +105,9 @@ async fn the_watchdog_comes_back_to_a_dead_chat_and_loses_nothing() {
         follow(&browser, &format!("chat?as={}", "a".repeat(32)), 2_000).await;
         bob.post("one", 1).await;
         browser.until("heard.some(([, data]) => data.endsWith('one'))").await;
-        chat.signal(Signal::SIGSTOP);
-        let say = bob.post("two", 1);
-        let back = async {
-            browser.until("asked > 1").await;
-            chat.signal(Signal::SIGCONT);
-        };
-        tokio::join!(say, back);
+        out_of_reach(&browser, &chat).await;
+        bob.post("two", 1).await;
+        browser.eval("(reach(), 0)").await;
         browser.until("heard.some(([, data]) => data.endsWith('two'))").await;
         let said = json!(["<User#1>: one", "<User#1>: two"]);
         assert_eq!(heard(&browser).await, said);

@@ -36,6 +36,12 @@ async fn eight_tabs_share_one_stream_and_lose_nothing_when_its_tab_leaves() {
     let browser = Browser::start().await;
     let first = browser.tab().await;
     share(&browser, &feed.url).await;
+    // It stands in front of the others, so that for a while nobody has the stream.
+    let between = browser.new_tab().await;
+    browser.open(&format!("{}/nothing", feed.url)).await;
+    let hold = "(lock) => new Promise((letGo) => { window.letGo = letGo; })";
+    let wait = format!("(navigator.locks.request('events', {hold}), 0)");
+    browser.eval(&wait).await;
     let mut others = Vec::new();
     for _ in 1..TABS {
         others.push(browser.new_tab().await);
@@ -49,7 +55,10 @@ async fn eight_tabs_share_one_stream_and_lose_nothing_when_its_tab_leaves() {
     browser.to_tab(first).await;
     browser.until("heard.at(-1) === 'one'").await;
     browser.open("about:blank").await;
+    browser.to_tab(between).await;
+    browser.until("window.letGo !== undefined").await;
     append(&feed, "two").await;
+    browser.eval("(letGo(), 0)").await;
     for tab in others {
         browser.to_tab(tab).await;
         browser.until("heard.at(-1) === 'two'").await;

@@ -21,12 +21,10 @@ impl Log {
     }
 
     /// The events after this one.
-    // ANCHOR: after_last
     fn after(&self, last: u64) -> Vec<u64> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().copied().filter(|event| *event > last).collect()
     }
-    // ANCHOR_END: after_last
 }
 // ANCHOR_END: log
 

@@ -34,9 +34,9 @@ fn by_lines(token: &str) -> String {
 // ANCHOR: as_json
 fn as_json(token: &str) -> String {
     let data = json!({ "text": token }).to_string();
-    // ANCHOR_END: as_json
     SseEvent::default().text(data).to_string()
 }
+// ANCHOR_END: as_json
 // ANCHOR_END: ways
 
 /// Parses these bytes, and returns the data of each event.

@@ -11,7 +11,9 @@ use serde_json::json;
 use tests::{Browser, pause, serve, until};
 
 use crate::code;
-use crate::server::{Item, STEPS, admitted, heartbeat, job, later, quiet};
+use crate::server::{
+    Item, STEPS, Tickets, admitted, beating, done, job, later, quiet,
+};
 
 /// How long a test watches that something does not happen.
 const WATCH: Duration = Duration::from_millis(1_500);
@@ -147,38 +149,62 @@ async fn a_page_comes_back_after_a_502_with_its_last_event_id() {
 
 const TOKEN: &str = "Bearer secret";
 
-/// A stream for those who bring the token, or a ticket.
+/// A stream for those who bring the token.
 #[handler]
 async fn guarded(req: &Request, res: &mut Response) {
     let token: Option<String> = req.header("authorization");
-    let ticket: Option<String> = req.query("ticket");
-    if token.as_deref() != Some(TOKEN) && ticket.as_deref() != Some("once") {
-        res.status_code(StatusCode::UNAUTHORIZED);
-    } else {
+    if token.as_deref() == Some(TOKEN) {
         sse::stream(res, stream::iter([text("a")]).chain(stream::pending()));
+    } else {
+        res.status_code(StatusCode::UNAUTHORIZED);
     }
-}
-
-#[handler]
-async fn tickets(req: &Request) -> Result<&'static str, StatusError> {
-    let token: Option<String> = req.header("authorization");
-    let is_known = token.as_deref() == Some(TOKEN);
-    if is_known { Ok("once") } else { Err(StatusError::unauthorized()) }
 }
 
 #[tokio::test]
 #[ignore = "needs chromedriver and firefox-esr"]
-async fn a_token_reaches_the_server_in_a_header_or_as_a_ticket() {
-    let counter = Router::with_path("tickets").post(tickets);
-    let url = serve(site(guarded).push(counter)).await;
-    let listen = "source.onmessage = ({ data }) => show(data);";
+async fn a_token_reaches_the_server_in_a_header() {
+    let url = serve(site(guarded)).await;
     for browser in Browser::both().await {
-        for code in [code("token.js"), code("ticket.js") + listen] {
-            browser.open(&url).await;
-            browser.until("!!window.createParser").await;
-            run(&browser, "const token = 'secret';", &code).await;
-            browser.until("seen.join() === 'a'").await;
+        browser.open(&url).await;
+        browser.until("!!window.createParser").await;
+        let wrong = format!(
+            "try {{ {} }} catch (error) {{ show(error.message); }}",
+            code("token.js")
+        );
+        run(&browser, "const token = 'wrong';", &wrong).await;
+        browser.until("seen.pop() === 'refused: 401'").await;
+        run(&browser, "const token = 'secret';", &code("token.js")).await;
+        browser.until("seen.join() === 'a'").await;
+    }
+}
+
+/// Gives out a ticket for user 2.
+struct Counter(Tickets);
+
+#[handler]
+impl Counter {
+    async fn handle(&self, req: &Request) -> Result<String, StatusError> {
+        let token: Option<String> = req.header("authorization");
+        if token.as_deref() != Some(TOKEN) {
+            return Err(StatusError::unauthorized());
         }
+        let ticket = rand::random::<u128>().to_string();
+        self.0.0.lock().insert(ticket.clone(), 2);
+        Ok(ticket)
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn each_connection_has_a_ticket_of_its_own() {
+    let tickets = Tickets::default();
+    let counter = Router::with_path("tickets").post(Counter(tickets.clone()));
+    let url = serve(site(tickets).push(counter)).await;
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        let headers = format!("const headers = {{ authorization: '{TOKEN}' }};");
+        run(&browser, &headers, &(code("ticket.js") + "listen();")).await;
+        browser.until("seen.slice(0, 2).join() === '2,2'").await;
     }
 }
 
@@ -217,6 +243,13 @@ async fn letters_and_events_that_are_cut_anywhere_come_out_whole() {
         let before = "const texts = [...'data: a\\r\\n\\r\\ndata: b\\n\\n'];";
         run(&browser, before, &code("parser.js")).await;
         assert_eq!(browser.eval("seen").await, json!(["a", "b"]));
+        let before = "seen.length = 0; const source = {};";
+        let event = r#"source.onmessage({ data: '{"text": " a"}' });"#;
+        run(&browser, before, &(code("parsed.js") + event)).await;
+        assert_eq!(browser.eval("seen").await, json!([" a"]));
+        let before = "seen.length = 0; const line = 'data:   indented ';";
+        run(&browser, before, &(code("one-space.js") + "show(value);")).await;
+        assert_eq!(browser.eval("seen").await, json!(["  indented "]));
     }
 }
 
@@ -228,8 +261,7 @@ struct Done(Asked);
 impl Done {
     async fn handle(&self, req: &Request, res: &mut Response) {
         note(&self.0, req);
-        let event = SseEvent::default().name("done").text("");
-        let event = event.retry(Duration::from_millis(100));
+        let event = done().retry(Duration::from_millis(100));
         sse::stream(res, stream::iter([Item::Ok(event)]));
     }
 }
@@ -340,12 +372,7 @@ async fn a_429_closes_an_eventsource_and_a_retry_sends_it_away_for_a_while() {
 #[tokio::test]
 #[ignore = "needs chromedriver and firefox-esr"]
 async fn a_page_sees_a_heartbeat_that_is_an_event() {
-    #[handler]
-    async fn beat(res: &mut Response) {
-        let first = Item::Ok(heartbeat());
-        sse::stream(res, stream::iter([first]).chain(stream::pending()));
-    }
-    let url = serve(site(beat)).await;
+    let url = serve(site(beating)).await;
     for browser in Browser::both().await {
         browser.open(&url).await;
         let listen = "new EventSource('events').addEventListener('heartbeat', \
@@ -423,5 +450,32 @@ async fn a_page_renews_its_token_and_goes_on_where_it_was() {
         let after = || session.0.lock().unwrap().1.clone();
         until("the page is back", async || after().len() >= 2).await;
         assert_eq!(after()[..2], ["", "7"], "{}", browser.name());
+    }
+}
+
+/// A stream that ignores the last event ID, and sends all again.
+#[handler]
+async fn forgetful(res: &mut Response) {
+    let retry = Item::Ok(SseEvent::default().retry(Duration::from_millis(100)));
+    let events = ["1", "2"].map(|id| Item::Ok(SseEvent::default().text(id).id(id)));
+    sse::stream(res, stream::iter([retry].into_iter().chain(events)));
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_skips_the_events_that_it_has() {
+    let url = serve(site(forgetful)).await;
+    let open = "const seen = new Set(); window.opened = 0;
+        const source = new EventSource('events'); source.onopen = () => { opened += 1; };";
+    for browser in Browser::both().await {
+        for skip in ["", &*code("once.js")] {
+            browser.open(&url).await;
+            let listen = "source.onmessage = (event) => {";
+            let listen = format!("{listen} {skip} show(event.data); }};");
+            run(&browser, open, &listen).await;
+            browser.until("opened >= 3").await;
+            let is_once = browser.eval("seen.join() === '1,2'").await;
+            assert_eq!(is_once, json!(!skip.is_empty()), "{}", browser.name());
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
+use tests::redis::Redis;
 use tests::scripted::Server;
 use tests::{Nginx, serve, within};
 use tokio::task::spawn_blocking;
@@ -114,4 +115,18 @@ async fn python_cuts_lines_at_cr_and_lf_alone() {
     let before = r"import re; text = 'a\r\nb\rc\nd\u2028e\x85f'";
     let lines = python(before, &code("lines.py"), "print(ascii(lines))").await;
     assert_eq!(lines, "['a', 'b', 'c', 'd\\u2028e\\x85f']\n");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn each_of_several_servers_appends_to_one_log_and_reads_after_an_id() {
+    let redis = Redis::start().await;
+    let addr = redis.addr();
+    let (_, port) = addr.rsplit_once(':').unwrap();
+    let first = "LAST=$(redis-cli XADD log '*' data first)\n";
+    let script = format!("{first}{}", code("log.sh"));
+    let script = script.replace("redis-cli", "redis-cli -p $PORT");
+    let shown = stdout(&shell(script, &[("PORT", port)]).await);
+    assert_eq!(shown.matches("hello").count(), 2, "{shown}");
+    assert_eq!(shown.matches("first").count(), 1, "{shown}");
 }

@@ -1,19 +1,25 @@
 //! Cures on the side of a server, with Salvo.
 
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use eventsource_stream::Eventsource;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
+use parking_lot::Mutex;
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
+use serde_json::json;
 use tests::scripted::Server as Scripted;
 use tests::{Events, serve, within};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, interval, sleep_until};
+use tokio_stream::wrappers::IntervalStream;
 use tokio_util::sync::CancellationToken;
 
 // ANCHOR: event
@@ -24,7 +30,7 @@ fn event(data: &str) -> String {
 
 // ANCHOR: passed_on
 pub fn passed_on(res: &mut Response) -> salvo::Result<()> {
-    res.add_header("cache-control", "no-cache, no-transform", true)?; // after sse::stream
+    res.add_header("cache-control", "no-cache, no-transform", true)?; // after sse::stream, which sets it
     res.add_header("x-accel-buffering", "no", true)?; // a word for nginx
     Ok(())
 }
@@ -76,6 +82,26 @@ pub fn heartbeat() -> SseEvent {
     SseEvent::default().name("heartbeat").text("") // a page sees it, unlike a comment
 }
 // ANCHOR_END: heartbeat
+
+// ANCHOR: done
+pub fn done() -> SseEvent {
+    SseEvent::default().name("done").text("") // and then the stream ends
+}
+// ANCHOR_END: done
+
+// ANCHOR: said
+fn said(from: u64, text: &str) -> SseEvent {
+    let data = json!({ "from": from, "text": text }).to_string();
+    SseEvent::default().text(data)
+}
+// ANCHOR_END: said
+
+// ANCHOR: last_event_id
+pub fn last_event_id(req: &Request) -> Option<String> {
+    let after = || req.query("after"); // from a page that made a new EventSource
+    req.header("last-event-id").or_else(after) // the header is newer
+}
+// ANCHOR_END: last_event_id
 
 // ANCHOR: number
 fn number(req: &Request) -> Result<u64, StatusError> {
@@ -143,6 +169,54 @@ async fn expiring(res: &mut Response) {
     // ANCHOR_END: expires
 }
 
+/// Three events that are kept, and silence.
+#[handler]
+pub async fn replaying(req: &Request, res: &mut Response) {
+    let kept = [(1, "a"), (2, "b"), (3, "c")];
+    let live = stream::pending();
+    // ANCHOR: replay
+    let last: u64 = last_event_id(req).and_then(|id| id.parse().ok()).unwrap_or(0);
+    let missed = kept.into_iter().filter(move |(id, _)| *id > last);
+    let missed =
+        missed.map(|(id, text)| Item::Ok(event_of(text).id(id.to_string())));
+    sse::stream(res, stream::iter(missed).chain(live));
+    // ANCHOR_END: replay
+}
+
+/// Silence, and heartbeats that a page sees.
+#[handler]
+pub async fn beating(res: &mut Response) {
+    let events = stream::pending::<Item>();
+    // ANCHOR: beats
+    let beats = IntervalStream::new(interval(Duration::from_secs(15)));
+    let beats = beats.map(|_| Item::Ok(heartbeat()));
+    sse::stream(res, stream::select(events, beats));
+    // ANCHOR_END: beats
+}
+
+/// Tickets that have been given out, each for whom.
+#[derive(Clone, Default)]
+pub struct Tickets(pub Arc<Mutex<HashMap<String, u64>>>);
+
+#[handler]
+impl Tickets {
+    async fn handle(
+        &self,
+        req: &Request,
+        res: &mut Response,
+    ) -> Result<(), StatusError> {
+        let tickets = &self.0;
+        // ANCHOR: ticket
+        let ticket: String = req.query("ticket").unwrap_or_default();
+        let user = tickets.lock().remove(&ticket); // a ticket is good for once
+        let user = user.ok_or_else(StatusError::unauthorized)?;
+        // ANCHOR_END: ticket
+        let event = Item::Ok(event_of(&user.to_string()).id("7"));
+        sse::stream(res, stream::iter([event]));
+        Ok(())
+    }
+}
+
 /// A stream that ends when it is asked to.
 struct Ending(CancellationToken);
 
@@ -153,6 +227,7 @@ impl Ending {
         let first = Item::Ok(event_of("a"));
         let events = stream::iter([first]).chain(stream::pending());
         // ANCHOR: until_stop
+        // `take_until` is of futures_util::StreamExt.
         sse::stream(res, events.take_until(stop.clone().cancelled_owned()));
         // ANCHOR_END: until_stop
     }
@@ -226,8 +301,7 @@ async fn events_for_special_cases_are_read_as_they_are_meant() {
 
 #[test]
 fn each_reader_gets_another_time_to_wait() {
-    let waits: std::collections::HashSet<_> =
-        (0..50).map(|_| retry().to_string()).collect();
+    let waits: HashSet<_> = (0..50).map(|_| retry().to_string()).collect();
     assert!(waits.len() > 10, "{waits:?}");
 }
 
@@ -285,6 +359,55 @@ async fn eventsource_stream_panics_at_a_byte_order_mark_unless_it_is_taken_away(
     assert!(said.contains("byte index 1 is not a char boundary"), "{said}");
     assert_eq!(data(without_mark(marked)).await, ["a"]);
     assert_eq!(data(without_mark(b"data: a\n\n")).await, ["a"]);
+    let bytes = marked.map(|byte| Ok(Bytes::copy_from_slice(&[byte])));
+    let events = guarded(stream::iter(bytes)).await.unwrap();
+    assert_eq!(events, ["a"]);
+}
+
+/// The data of each event in a body, of which a chunk may be a single byte.
+async fn guarded(
+    mut body: impl Stream<Item = Result<Bytes, Infallible>> + Unpin,
+) -> Result<Vec<String>, Infallible> {
+    // ANCHOR: unread
+    let mut first = Vec::new(); // `body` is `response.bytes_stream()`
+    // ANCHOR_END: unread
+    // ANCHOR: first
+    while first.len() < 3
+        && let Some(part) = body.next().await
+    {
+        first.extend_from_slice(&part?);
+    }
+    // ANCHOR_END: first
+    // ANCHOR: guarded
+    let first = stream::iter([Ok(Bytes::copy_from_slice(without_mark(&first)))]);
+    let events = first.chain(body).eventsource();
+    // ANCHOR_END: guarded
+    Ok(events.map(|event| event.unwrap().data).collect().await)
+}
+
+#[test]
+fn a_message_of_several_lines_keeps_its_sender() {
+    let event = said(2, "hello\n<User#1>: I resign\n\nevent: admin").to_string();
+    assert_eq!(event.lines().count(), 2, "{event}");
+    assert!(event.contains(r#""from":2"#), "{event}");
+}
+
+#[tokio::test]
+async fn a_reader_who_comes_back_gets_what_came_after_its_last_event() {
+    let url = serve(Router::new().get(replaying)).await;
+    for (id, query, first) in [
+        ("", "", "a"),
+        ("2", "", "c"),
+        ("", "?after=1", "b"),
+        ("2", "?after=1", "c"),
+    ] {
+        let mut asked = reqwest::Client::new().get(format!("{url}/{query}"));
+        if !id.is_empty() {
+            asked = asked.header("last-event-id", id);
+        }
+        let answer = within("a head", asked.send()).await.unwrap();
+        assert_eq!(Events::of(answer).data().await, first, "{id} {query}");
+    }
 }
 
 #[tokio::test]
@@ -296,19 +419,27 @@ async fn a_stream_ends_whole_when_its_token_expires() {
 
 #[tokio::test]
 async fn asked_to_stop_a_server_ends_its_streams_whole_and_itself() {
-    let stop = CancellationToken::new();
+    let (ask, asked) = oneshot::channel();
+    let asked_to_stop = async { asked.await.unwrap() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
-    let handle = server.handle();
+    // ANCHOR: handle
+    let stop = CancellationToken::new(); // of tokio-util; each handler has a clone
+    let handle = server.handle(); // Salvo's feature `server-handle`
+    // ANCHOR_END: handle
     let router = Router::new().get(Ending(stop.clone()));
     let serving = tokio::spawn(server.try_serve(router));
+    // ANCHOR: stop
+    tokio::spawn(async move {
+        asked_to_stop.await; // `tokio::signal::ctrl_c()`, and SIGTERM
+        handle.stop_graceful(Duration::from_secs(3)); // after it, streams are cut
+        stop.cancel(); // and each stream ends by itself
+    });
+    // ANCHOR_END: stop
     let mut events = Events::of(within("a head", reqwest::get(url)).await.unwrap());
     assert_eq!(events.data().await, "a");
-    // ANCHOR: stop
-    handle.stop_graceful(Duration::from_secs(3)); // after it, streams are cut
-    stop.cancel(); // Ctrl-C or SIGTERM leads here
-    // ANCHOR_END: stop
+    ask.send(()).unwrap();
     assert_eq!(events.next().await, None);
     within("the end of the server", serving).await.unwrap().unwrap();
 }

@@ -27,7 +27,8 @@ export async function start(box, { element, word }) {
 
   function result({ url, page, id, heading, text, terms }) {
     const link = element('a', { href: `${root}${url}#${id}` }, ...marked(heading, terms));
-    const place = element('span', { className: 'place', textContent: page });
+    // A page's own heading needs no second one.
+    const place = page === heading ? '' : element('span', { className: 'place', textContent: page });
     const piece = element('p', {}, ...marked(search.piece(text, terms), terms));
     return element('li', {}, link, place, piece);
   }

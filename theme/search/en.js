@@ -4,12 +4,13 @@ export { stemmer as stem } from './vendor/stemmer-en.js';
 export const little = `a about above again after all am an and any are as at be because been
   before being below between both but by can cannot could did do does doing don down during each
   few for from further get gets got had has have having he her here hers him his how i if in into
-  is isn it its just me more most my no nor not of off on only or other our out over own same she
+  is isn it its just me more most my no nor not of off on only or other our out over own per same she
   should so some such t s than that the their them then there these they this those through to
   too under until up very was we were what when where which while who whom why will with would
   you your`;
 
 export const same = [
+  ['event', 'message'],
   ['stop', 'shutdown', 'sigterm', 'ctrl', 'quit', 'exit', 'end'],
   ['twice', 'duplicate', 'double', 'repeated'],
   ['lost', 'missing', 'missed', 'gap', 'dropped', 'skipped'],

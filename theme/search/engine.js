@@ -52,9 +52,11 @@ export function words(text, stem = unchanged) {
 
 /** How a section ranks by its kind; `search.rs` has the same letters. */
 const KINDS = { '': 1, s: 1.6, t: 1.2, r: 0.3 };
-const FIELDS = { heading: 3, page: 1, text: 1 };
+const FIELDS = { heading: 3, page: 1, text: 1, code: 0.5 };
 /** A word that says little, beside one that says something. */
 const LITTLE = 0.15;
+/** A heading that is the query, as a term of the glossary is. */
+const NAMED = 3;
 /** A word that is found by its beginning, a word of the same meaning, a word with an error. */
 const BEGINS = 0.7;
 const SAME = 0.6;
@@ -63,6 +65,12 @@ const NEARLY = 0.4;
 const MISTYPED = 5;
 /** Characters of the piece of text. */
 const PIECE = 180;
+
+/** A word with two neighbours in each other's place, which is one error of the hand. */
+function swapped(word) {
+  const others = [...word.slice(1)].map((letter, i) => word.slice(0, i) + letter + word[i] + word.slice(i + 2));
+  return others.filter((other) => other !== word);
+}
 
 export class Search {
   #index = new MiniSearch({ fields: Object.keys(FIELDS), tokenize: (terms) => terms, processTerm: unchanged, stringifyField: unchanged });
@@ -83,15 +91,24 @@ export class Search {
       }
     }
     this.#sections = sections.map(([page, id, heading, text, kind]) => (
-      { url: pages[page][0], page: pages[page][1], id, heading, text, kind }
+      { url: pages[page][0], page: pages[page][1], id, heading, text, kind, name: this.#name(heading) }
     ));
-    this.#index.addAll(this.#sections.map(({ heading, page, text }, id) => ({
-      id, heading: this.#terms(heading), page: this.#terms(page), text: this.#terms(text),
+    this.#index.addAll(sections.map(([page, , heading, text, , code = ''], id) => ({
+      id,
+      heading: this.#terms(heading),
+      page: this.#terms(pages[page][1]),
+      text: this.#terms(text),
+      code: this.#terms(code),
     })));
   }
 
   #terms(text) {
     return words(text, this.#stem).flatMap(({ terms }) => terms);
+  }
+
+  /** A heading or a query, without what makes no difference. */
+  #name(text) {
+    return words(text, this.#stem).filter(({ whole }) => !whole).map(({ terms }) => terms.at(-1)).join(' ');
   }
 
   /** The sections with one term: a map of their scores. */
@@ -117,7 +134,10 @@ export class Search {
     this.#ask(terms, found, 1);
     if (isLast && !this.#isLittle(terms[0])) this.#ask(terms.slice(0, 1), found, BEGINS, { prefix: true });
     this.#ask(new Set(terms.flatMap((term) => this.#same.get(term) ?? [])), found, SAME);
-    if (found.size === 0 && terms[0].length >= MISTYPED) this.#ask(terms, found, NEARLY, { fuzzy: 1 });
+    if (found.size === 0 && terms[0].length >= MISTYPED) {
+      this.#ask(terms, found, NEARLY, { fuzzy: 1 });
+      this.#ask(swapped(terms[0]), found, NEARLY);
+    }
     return found;
   }
 
@@ -144,9 +164,13 @@ export class Search {
         results.set(id, result);
       }
     }
-    const rank = ({ id, score, share }) => score * (all && share / all) ** 2 * KINDS[this.#sections[id].kind];
+    const named = this.#name(query);
     return [...results.values()]
-      .map((result) => ({ ...this.#sections[result.id], rank: rank(result), terms: result.terms }))
+      .map(({ id, score, share, terms }) => {
+        const { kind, name } = this.#sections[id];
+        const rank = score * (all && share / all) ** 2 * KINDS[kind] * (name === named ? NAMED : 1);
+        return { ...this.#sections[id], rank, terms };
+      })
       .sort((a, b) => b.rank - a.rank);
   }
 

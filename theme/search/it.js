@@ -9,6 +9,7 @@ export const little = `a ad agli ai al all alla alle allo anche c che chi ci com
   sua sue sugli sui sul sull sulla sulle sullo suo t ti tra tu tutti tutto un una uno v vi voi`;
 
 export const same = [
+  ['evento', 'messaggio'],
   ['fermarsi', 'ferma', 'spegnimento', 'spegnere', 'spegne', 'arresto', 'sigterm', 'ctrl', 'terminare'],
   ['doppio', 'duplicato', 'ripetuto', 'due'],
   ['perso', 'perduto', 'perde', 'manca', 'mancante', 'sparisce', 'saltato'],

@@ -1,5 +1,5 @@
-const tabs = new BroadcastChannel('events');
-tabs.onmessage = ({ data }) => show(data);
-navigator.locks.request('events', () => new Promise(() => { // the tab that has the lock
-  new EventSource('events').onmessage = ({ data }) => { tabs.postMessage(data); show(data); };
+const tabs = new BroadcastChannel('events'); let last = '';
+tabs.onmessage = ({ data: [id, text] }) => { last = id; show(text); };
+navigator.locks.request('events', () => new Promise(() => { // one tab has the lock, then the next
+  new EventSource(`events?after=${last}`).onmessage = ({ lastEventId: id, data }) => { last = id; tabs.postMessage([id, data]); show(data); };
 }));

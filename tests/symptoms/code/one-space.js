@@ -1,0 +1,1 @@
+const value = line.slice(line.indexOf(':') + 1).replace(/^ /, ''); // one space, and no trim()

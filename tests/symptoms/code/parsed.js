@@ -1,0 +1,1 @@
+source.onmessage = (event) => show(JSON.parse(event.data).text);
