@@ -90,7 +90,8 @@ pub fn number(html: &str, numbers: &[Option<&str>]) -> String {
 /// none.
 pub fn named(markdown: &str) -> String {
     let mark = |found: &Captures| {
-        let (indent, file) = (&found[1], &found[2]);
+        let indent = &found[1];
+        let file = &found[2];
         if file.contains("recorded/") {
             return found[0].to_string();
         }
@@ -127,7 +128,8 @@ fn dedent(text: &str) -> String {
 pub fn tidy(html: &str) -> String {
     // A part of a file may stand deep in it.
     let listing = |found: &Captures| {
-        let (class, code) = (&found[1], &found[2]);
+        let class = &found[1];
+        let code = &found[2];
         format!("<pre><code class=\"{class}\">{}</code></pre>", dedent(code))
     };
     let html = LISTING.replace_all(html, listing);
