@@ -98,7 +98,7 @@ fn a_translator_starts_a_page_with_one_command_and_a_language_too() {
     }
 }
 
-/// One translator sends one page, without titles and words, and nothing of it is wrong.
+/// One translator sends a page, without titles and words, and nothing of it is wrong.
 #[test]
 fn a_language_with_one_page_breaks_nothing() {
     let folder = copy_book();
