@@ -96,13 +96,16 @@ languages.addEventListener('keydown', (event) => {
   languages.querySelector('summary').focus();
 });
 
-// Left and right turn the page, `/` searches. Where an element has the focus that does
+// Left and right turn the page, `/` searches, `?` lists the keys. Where an element has the focus that does
 // something with such keys, such as scrolling, they are its own.
 document.addEventListener('keydown', (event) => {
   const own = 'input, textarea, select, [contenteditable], pre, summary, [popover], [role=tablist], '
     + '.table-wrapper, live-stream, live-page, wire-panel';
   const typing = event.target.closest?.(own);
-  if (typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (typing || event.altKey || event.ctrlKey || event.metaKey) return;
+  // Some keyboards have it on a key of its own, some with Shift.
+  if (event.key === '?') document.getElementById('keys').showPopover();
+  if (event.shiftKey && event.key !== '/') return;
   if (event.key === '/') {
     event.preventDefault();
     document.getElementById('search')?.showPopover();

@@ -150,6 +150,16 @@ impl Book {
         Ok(page::state(&self.english(path)?, translation.as_deref()))
     }
 
+    /// The folder of a language's pages in the output, as in `it/`; English ones stand at
+    /// the top.
+    pub fn subfolder(&self, language: &Language) -> String {
+        if language.tag == self.source().tag {
+            String::new()
+        } else {
+            format!("{}/", language.tag)
+        }
+    }
+
     /// The folder of the theme.
     pub fn theme(&self) -> PathBuf {
         self.html.theme_dir(&self.root)

@@ -12,8 +12,10 @@ use mdbook_driver::book::BookItem;
 use mdbook_html::HtmlHandlebars;
 
 use crate::book::{Book, Language, Title};
-use crate::content::heading_ids;
+use crate::content::{self, heading_ids};
 use crate::files::{copy_assets, prune};
+use crate::history::History;
+use crate::machines;
 use crate::page::{self, State};
 use crate::postprocess::{EDIT, Live, Postprocess};
 use crate::recording::Recordings;
@@ -63,17 +65,20 @@ pub fn build(book: &Book, dest: &Path, live: Option<&Live>) -> Result<Report> {
     for language in &book.languages {
         let out = folder(book, language, &out);
         render(book, language, &out, work.path(), &ids)?;
+        tidy(book, &out)?;
         if ids.is_empty() {
             ids = all_heading_ids(book, &out)?;
         }
         pages += book.pages().count();
     }
-    let postprocess = Postprocess::new(book, live)?;
+    let history = History::read(&book.root);
+    let postprocess = Postprocess::new(book, live, &history)?;
     for language in &book.languages {
         postprocess.pages(language, &out)?;
     }
     fs::write(out.join("404.html"), postprocess.not_found()?)?;
     search::add(book, &out, |language| folder(book, language, &out))?;
+    machines::write(book, &history, &out)?;
     prune(&out)?;
 
     let old = work.path().join("old");
@@ -120,8 +125,14 @@ fn render(
     if language.tag != book.source().tag {
         overlay(book, &mut rendered, language, ids)?;
     }
+    rendered.book.for_each_chapter_mut(|chapter| {
+        chapter.content = content::named(&chapter.content);
+    });
+    let html = HtmlHandlebars::new();
+    let (markdown, _) = rendered.preprocess_book(&html)?;
     rendered.with_preprocessor(Recordings);
-    rendered.execute_build_process(&HtmlHandlebars::new())?;
+    rendered.execute_build_process(&html)?;
+    write_markdown(&markdown, out)?;
     if language.tag != book.source().tag {
         copy_assets(&language.folder, out)?;
     }
@@ -171,6 +182,27 @@ fn overlay(
             chapter.content = text;
         }
     });
+    Ok(())
+}
+
+/// Writes each page as Markdown beside it, with what it includes.
+fn write_markdown(book: &mdbook_driver::book::Book, out: &Path) -> Result<()> {
+    for chapter in book.chapters() {
+        if let Some(path) = &chapter.path {
+            fs::write(out.join(path), &chapter.content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Mends what mdBook leaves unclean in the pages of a language.
+fn tidy(book: &Book, out: &Path) -> Result<()> {
+    for path in book.pages().chain([Path::new("print.md")]) {
+        let file = out.join(path.with_extension("html"));
+        if file.exists() {
+            fs::write(&file, content::tidy(&fs::read_to_string(&file)?))?;
+        }
+    }
     Ok(())
 }
 

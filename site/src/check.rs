@@ -111,6 +111,9 @@ fn open(book: &Book, language: &Language) -> Result<Vec<String>> {
         let message = format!("{own} parts and drafts, the English one {english}");
         open.push(format!("SUMMARY.md has {message}"));
     }
+    if language.settings.name == language.tag {
+        open.push("language.toml gives the tag as the language's name".into());
+    }
     if language.settings.chapters.is_none() {
         open.push(
             "language.toml lacks [chapters], the words around a number".into(),

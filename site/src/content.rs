@@ -13,7 +13,16 @@ static QUESTION: Lazy<Regex> = lazy_regex!(r"(?s)</h1>\s*<p><em>(.*?)</em></p>")
 static TAG: Lazy<Regex> = lazy_regex!(r"<[^>]*>");
 static TERM: Lazy<Regex> =
     lazy_regex!(r##"<dt id="([^"]*?)-+"><a class="header" href="#[^"]*">"##);
-static CODE: Lazy<Regex> = lazy_regex!(r"(?s)<pre\b.*?</pre>|<code>([^<]*)</code>");
+static CODE: Lazy<Regex> =
+    lazy_regex!(r"(?s)<pre\b.*?</pre>|<a\b.*?</a>|<code>([^<]*)</code>");
+static LISTING: Lazy<Regex> =
+    lazy_regex!(r#"(?s)<pre><code class="([^"]*)">(.*?)</code></pre>"#);
+/// The mark in front of a listing that [`named`] leaves.
+static FILE: Lazy<Regex> = lazy_regex!(r"<!-- file: (\S+) -->\s*<pre");
+/// A code block in Markdown of which all is included, with its indentation.
+static INCLUDED: Lazy<Regex> = lazy_regex!(
+    r"(?m)^([ \t]*)```[a-z]+\n[ \t]*\{\{#include (?:\.\./)*([^}\s:]+)[^\n]*\}\}\n"
+);
 
 /// The part of a page that mdBook made from Markdown.
 fn main_part(html: &str) -> &str {
@@ -28,16 +37,26 @@ pub fn heading_ids(html: &str) -> Vec<String> {
 
 /// The question that the page answers, as plain text fit for an attribute's value.
 pub fn question(html: &str) -> Option<String> {
+    title(html)?;
     let found = QUESTION.captures(main_part(html))?;
     let text = TAG.replace_all(&found[1], "");
     Some(text.replace('"', "&quot;").replace('\n', " "))
 }
 
+/// The title of the page with its number, as plain text; none for the whole book.
+pub fn title(html: &str) -> Option<String> {
+    let mut titles = TITLE.captures_iter(main_part(html));
+    let first = titles.next()?;
+    let text = TAG.replace_all(&first[2], "").replace('"', "&quot;");
+    titles.next().is_none().then_some(text)
+}
+
 /// Links to the sections of a page, as entries of a list; none in the whole book.
 pub fn sections(html: &str) -> String {
-    let page = main_part(html);
-    let chapters = TITLE.find_iter(page).count();
-    if chapters > 1 { String::new() } else { entries(&SECTION, page) }
+    match title(html) {
+        Some(_) => entries(&SECTION, main_part(html)),
+        None => String::new(),
+    }
 }
 
 /// Links to the chapters of the page that holds the whole book.
@@ -67,12 +86,57 @@ pub fn number(html: &str, numbers: &[Option<&str>]) -> String {
     TITLE.replace_all(html, title).into_owned()
 }
 
+/// Puts a mark with its file's name in front of each listing in Markdown. Recordings are
+/// none.
+pub fn named(markdown: &str) -> String {
+    let mark = |found: &Captures| {
+        let indent = &found[1];
+        let file = &found[2];
+        if file.contains("recorded/") {
+            return found[0].to_string();
+        }
+        format!("{indent}<!-- file: {file} -->\n\n{}", &found[0])
+    };
+    INCLUDED.replace_all(markdown, mark).into_owned()
+}
+
+/// Shows the names of the files that listings are from, as links where `source` has one.
+pub fn files(html: &str, source: impl Fn(&str) -> Option<String>) -> String {
+    let name = |found: &Captures| {
+        let file = &found[1];
+        let name = match source(file) {
+            Some(url) => format!("<a href=\"{url}\">{file}</a>"),
+            None => file.to_string(),
+        };
+        format!("<p class=\"file\">{name}</p>\n<pre")
+    };
+    FILE.replace_all(html, name).into_owned()
+}
+
+/// The text without the spaces that all its lines begin with.
+fn dedent(text: &str) -> String {
+    let written = text.lines().filter(|line| !line.trim().is_empty());
+    let indent =
+        written.map(|line| line.len() - line.trim_start_matches(' ').len()).min();
+    let indent = indent.unwrap_or(0);
+    let line = |line: &str| line.get(indent..).unwrap_or_default().to_string();
+    let lines: Vec<String> = text.split('\n').map(line).collect();
+    lines.join("\n")
+}
+
 /// Mends what mdBook leaves unclean.
 pub fn tidy(html: &str) -> String {
+    // A part of a file may stand deep in it.
+    let listing = |found: &Captures| {
+        let class = &found[1];
+        let code = &found[2];
+        format!("<pre><code class=\"{class}\">{}</code></pre>", dedent(code))
+    };
+    let html = LISTING.replace_all(html, listing);
     // The number of a column's alignments says nothing to a style sheet.
     let html = regex_replace_all!(
         r#"<(td|th) style="text-align: (\w+)">"#,
-        html,
+        &html,
         |_, cell: &str, side: &str| format!("<{cell} class=\"{side}\">")
     );
     // A cell that says nothing heads nothing.
@@ -86,16 +150,26 @@ pub fn tidy(html: &str) -> String {
         |_, inner: &str| inner.to_string()
     );
     // The sign behind a term is no part of its address.
-    let html = TERM.replace_all(&html, |found: &Captures| {
+    let term = |found: &Captures| {
         let id = &found[1];
         format!("<dt id=\"{id}\"><a class=\"header\" href=\"#{id}\">")
-    });
-    // A long name breaks between its words.
+    };
+    TERM.replace_all(&html, term).into_owned()
+}
+
+/// Lets long names in the text break between their words, and leads from the name of a test
+/// to its source, where `source` knows it.
+pub fn names(html: &str, source: impl Fn(&str) -> Option<String>) -> String {
     let code = |found: &Captures| match found.get(1) {
         Some(name) if name.as_str().matches('_').count() > 1 => {
-            format!("<code>{}</code>", name.as_str().replace('_', "_<wbr>"))
+            let shown =
+                format!("<code>{}</code>", name.as_str().replace('_', "_<wbr>"));
+            match source(name.as_str()) {
+                Some(url) => format!("<a href=\"{url}\">{shown}</a>"),
+                None => shown,
+            }
         }
         _ => found[0].to_string(),
     };
-    CODE.replace_all(&html, code).into_owned()
+    CODE.replace_all(html, code).into_owned()
 }

@@ -8,9 +8,10 @@
 //! serve                                                  cargo book
 //! check                                                  cargo book check
 //! build                                                  cargo book build
-//! postprocess   search   translate                       HTML; its index; cargo book translate
+//! postprocess   search   machines   translate            HTML; its index; sitemap
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   symptoms   compiled   supervise   the sources; a process
+//! history   sources                                      git; links to the repository
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
@@ -22,13 +23,16 @@ mod compiled;
 mod content;
 mod files;
 mod forward;
+mod history;
 mod links;
+mod machines;
 mod page;
 mod postprocess;
 mod programs;
 mod recording;
 mod search;
 mod serve;
+mod sources;
 mod supervise;
 mod symptoms;
 mod theme;

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use lazy_regex::regex::NoExpand;
 use lazy_regex::{Captures, Lazy, Regex, lazy_regex};
 
 use crate::book::{Book, Language, Settings};
 use crate::content;
+use crate::history::History;
 use crate::page::State;
 use crate::recording::escape;
+use crate::sources::Sources;
 use crate::theme::translate;
 
 /// Stands for the edit link's address until the file that it leads to is known.
@@ -23,16 +24,21 @@ const RELOAD: &str = "live/reload.js";
 static FIGURE: Lazy<Regex> = lazy_regex!(r"(<td[^>]*>-?\d+)\.(\d+(?: [^<]*)?</td>)");
 static BANNER: Lazy<Regex> =
     lazy_regex!(r#"(?s)<template data-banner="(\w+)">(.*?)</template>\s*"#);
-/// The contents of the page, beside its text.
-static SECTIONS: Lazy<Regex> =
-    lazy_regex!(r#"(?s)<template data-part="sections">(.*?)</template>\s*"#);
-/// The description that search engines and chats show of a page.
-static DESCRIPTION: Lazy<Regex> =
-    lazy_regex!(r#"name="description" content="[^"]*""#);
+/// A part of the page that is left out where there is nothing to say.
+static PART: Lazy<Regex> =
+    lazy_regex!(r#"(?s)<template data-part="(\w+)">(.*?)</template>\s*"#);
 /// A link to the page before or behind.
 static TURN: Lazy<Regex> = lazy_regex!(
     r#"(<a rel="(?:prev|next)" href="(?:\.\./)*([^"]+)\.html"><span>[^<]*</span> )"#
 );
+
+/// The words of a page that search engines and chats show.
+struct About {
+    title: String,
+    description: String,
+    /// The page as Markdown, beside it.
+    markdown: Option<String>,
+}
 
 /// The facts that a page needs to show programs live.
 #[derive(Clone)]
@@ -47,12 +53,18 @@ pub struct Live {
 pub struct Postprocess<'a> {
     book: &'a Book,
     live: Option<&'a Live>,
+    history: &'a History,
+    sources: Sources,
     /// Every language's pages, and how they stand to the English ones.
     states: Vec<(&'a Language, Vec<(PathBuf, State)>)>,
 }
 
 impl<'a> Postprocess<'a> {
-    pub fn new(book: &'a Book, live: Option<&'a Live>) -> Result<Self> {
+    pub fn new(
+        book: &'a Book,
+        live: Option<&'a Live>,
+        history: &'a History,
+    ) -> Result<Self> {
         let states = |language| -> Result<_> {
             let states: Result<_> = book
                 .pages()
@@ -61,12 +73,13 @@ impl<'a> Postprocess<'a> {
             Ok((language, states?))
         };
         let states = book.languages.iter().map(states).collect::<Result<_>>()?;
-        Ok(Self { book, live, states })
+        let sources = Sources::of(book)?;
+        Ok(Self { book, live, history, sources, states })
     }
 
     /// Completes the pages of one language, below the folder of the whole output.
     pub fn pages(&self, language: &Language, out: &Path) -> Result<()> {
-        let folder = out.join(self.folder(language));
+        let folder = out.join(self.book.subfolder(language));
         for (path, state) in self.states_of(language) {
             let file = folder.join(path.with_extension("html"));
             let html = fs::read_to_string(&file)?;
@@ -106,14 +119,21 @@ impl<'a> Postprocess<'a> {
 
     /// The marks that every page gets in its text, and the contents of the page: below its chapter
     /// in the contents of the book, and beside it.
-    fn text(&self, html: &str, url: &str, path: &Path) -> String {
-        let html = content::number(&content::tidy(html), &[self.number(path)]);
+    fn text(&self, html: &str, url: &str, path: &Path, source: &Path) -> String {
+        let html = content::number(html, &[self.number(path)]);
+        let html = content::names(&html, |name| self.sources.test(name));
+        let html = content::files(&html, |file| self.sources.file(file));
         let sections = content::sections(&html);
-        let beside = |part: &Captures| {
-            let part = if sections.is_empty() { "" } else { &part[1] };
-            part.replace("{sections}", &sections)
+        let changed = self.history.changed(source);
+        let part = |part: &Captures| match (&part[1], changed) {
+            ("sections", _) if !sections.is_empty() => {
+                part[2].replace("{sections}", &sections)
+            }
+            ("version", _) => part[2].replace("{version}", &self.history.version),
+            ("changed", Some(day)) => part[2].replace("{day}", day),
+            _ => String::new(),
         };
-        let html = SECTIONS.replace(&html, beside);
+        let html = PART.replace_all(&html, part);
         let link = format!("<a href=\"{url}\">");
         let html = match html.split_once(&link) {
             Some((before, chapter)) => {
@@ -153,21 +173,25 @@ impl<'a> Postprocess<'a> {
         let top = "../".repeat(depth);
         let shown = if state == State::Missing { source } else { language };
 
-        let html = self.text(html, &url, path);
-        let settings = &shown.settings;
-        let description = content::question(&html)
-            .unwrap_or_else(|| escape(&settings.description));
-        let html = DESCRIPTION.replace(
-            &html,
-            NoExpand(&format!("name=\"description\" content=\"{description}\"")),
-        );
+        let file = shown.folder.join(path);
+        let file = file.strip_prefix(&self.book.root).unwrap_or(&file);
+        let html = self.text(html, &url, path, file);
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let about = About {
+            title: content::title(&html)
+                .unwrap_or_else(|| escape(&shown.settings.title)),
+            description: content::question(&html)
+                .unwrap_or_else(|| escape(&shown.settings.description)),
+            // The page with the whole book has none.
+            markdown: name.filter(|_| self.book.pages().any(|page| page == path)),
+        };
         let mut html = BANNER
             .replace_all(&html, |found: &Captures| {
                 let kind = format!("{state:?}").to_lowercase();
                 let banner = if found[1] == kind { &found[2] } else { "" };
                 banner.replace("{english}", &format!("{top}{url}"))
             })
-            .replace("<!-- head -->", &self.head(&url, &top, shown))
+            .replace("<!-- head -->", &self.head(&url, &top, shown, &about))
             .replace("<!-- languages -->", &self.picker(&url, &top, language));
         if shown.tag != source.tag {
             // Listings and sessions are those of the English page.
@@ -181,21 +205,10 @@ impl<'a> Postprocess<'a> {
                 html.replace("<main>", &format!("<main lang=\"{}\">", source.tag));
         }
         if let Some(template) = &self.book.html.edit_url_template {
-            let file = shown.folder.join(path);
-            let file = file.strip_prefix(&self.book.root).unwrap_or(&file);
             let file = file.to_string_lossy().replace('\\', "/");
             html = html.replace(EDIT, &template.replace("{path}", &file));
         }
         html
-    }
-
-    /// The folder of a language's pages, as in `it/`; English pages stand at the top.
-    fn folder(&self, language: &Language) -> String {
-        if language.tag == self.book.source().tag {
-            String::new()
-        } else {
-            format!("{}/", language.tag)
-        }
     }
 
     /// The public address, else the origin that serves the pages.
@@ -214,27 +227,44 @@ impl<'a> Postprocess<'a> {
         })
     }
 
-    fn head(&self, url: &str, top: &str, shown: &Language) -> String {
+    /// The lines in a page's head that depend on its address and its text. Search engines
+    /// read the addresses of other pages only where they are absolute.
+    fn head(&self, url: &str, top: &str, shown: &Language, about: &About) -> String {
         let mut head = String::new();
-        let short = url.strip_suffix("index.html").unwrap_or(url);
-        let (base, page) = match self.base() {
-            Some(base) => (base, short),
-            None => (top, url),
-        };
-        if self.base().is_some() {
-            let folder = self.folder(shown);
-            head +=
-                &format!("<link rel=\"canonical\" href=\"{base}{folder}{page}\">\n");
-        }
-        for language in self.having(url) {
-            let tag = &language.tag;
-            let folder = self.folder(language);
+        if let Some(base) = self.base() {
+            let page = url.strip_suffix("index.html").unwrap_or(url);
+            let own = format!("{base}{}{page}", self.book.subfolder(shown));
             head += &format!(
-                "<link rel=\"alternate\" hreflang=\"{tag}\" href=\"{base}{folder}{page}\">\n"
+                "<link rel=\"canonical\" href=\"{own}\">\n\
+                 <meta property=\"og:url\" content=\"{own}\">\n"
+            );
+            for language in self.having(url) {
+                let tag = &language.tag;
+                let folder = self.book.subfolder(language);
+                head += &format!(
+                    "<link rel=\"alternate\" hreflang=\"{tag}\" \
+                     href=\"{base}{folder}{page}\">\n"
+                );
+            }
+            head += &format!(
+                "<link rel=\"alternate\" hreflang=\"x-default\" href=\"{base}{page}\">\n"
             );
         }
+        let About { title, description, markdown } = about;
+        if let Some(markdown) = markdown {
+            head += &format!(
+                "<link rel=\"alternate\" type=\"text/markdown\" href=\"{markdown}\">\n"
+            );
+        }
+        let site = escape(&shown.settings.title);
+        let locale = shown.tag.replace('-', "_");
         head += &format!(
-            "<link rel=\"alternate\" hreflang=\"x-default\" href=\"{base}{page}\">\n"
+            "<meta name=\"description\" content=\"{description}\">\n\
+             <meta property=\"og:type\" content=\"article\">\n\
+             <meta property=\"og:site_name\" content=\"{site}\">\n\
+             <meta property=\"og:title\" content=\"{title}\">\n\
+             <meta property=\"og:description\" content=\"{description}\">\n\
+             <meta property=\"og:locale\" content=\"{locale}\">\n"
         );
         if let Some(live) = self.live {
             let build = &live.build;
@@ -252,7 +282,7 @@ impl<'a> Postprocess<'a> {
         let entry = |other: &Language| {
             let tag = &other.tag;
             let name = escape(&other.settings.name);
-            let href = format!("{top}{}{url}", self.folder(other));
+            let href = format!("{top}{}{url}", self.book.subfolder(other));
             let current = if other.tag == language.tag {
                 " aria-current=\"true\""
             } else {
@@ -279,7 +309,10 @@ impl<'a> Postprocess<'a> {
             translate(section, language)
                 .replace("{lang}", &language.tag)
                 .replace("{title}", &escape(&language.settings.title))
-                .replace("{home}", &format!("{base}{}", self.folder(language)))
+                .replace(
+                    "{home}",
+                    &format!("{base}{}", self.book.subfolder(language)),
+                )
         });
         Ok(format!("{before}{}{after}", sections.collect::<String>()))
     }

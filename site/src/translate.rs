@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use lazy_regex::regex_is_match;
@@ -105,12 +105,16 @@ fn start_language(book: &Book, folder: &Path, lang: &str) -> Result<()> {
 
 /// Lets git show the changes since the text that was translated.
 fn show_changes(book: &Book, old: &str, english: &Path) -> Result<()> {
-    let git = Command::new("git")
-        .current_dir(&book.root)
-        .args(["--no-pager", "diff", "--word-diff", old])
-        .arg(english)
-        .status();
-    if !git.as_ref().is_ok_and(|status| status.success()) {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(&book.root).args(arguments);
+        git
+    };
+    // A text that git does not know is no error of its reader.
+    let known = git(&["cat-file", "-e", old]).stderr(Stdio::null()).status();
+    let known = known.is_ok_and(|status| status.success());
+    let mut diff = git(&["--no-pager", "diff", "--word-diff", old]);
+    if !known || !diff.arg(english).status()?.success() {
         println!("The history has no text {old} (or there is no git): read all of");
         println!("{}", english.strip_prefix(&book.root)?.display());
     }

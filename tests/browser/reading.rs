@@ -75,3 +75,21 @@ async fn paper_is_white_and_shows_what_is_folded_on_the_screen() {
     browser.on_paper().await;
     browser.until(&format!("{paint} == 'rgb(255, 255, 255)' && !({hidden})")).await;
 }
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn an_entry_that_the_address_names_shows_its_code_and_no_other_does() {
+    let book = Program::serve_book().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/symptoms.html#glued-words", book.url)).await;
+    let open = "[...document.querySelectorAll('main details[open]')].map((code) => { \
+        while (!code.matches('h3')) code = code.previousElementSibling; \
+        return code.id; }).join()";
+    browser.until(&format!("{open} == 'glued-words'")).await;
+    browser.eval("(location.hash = '#seventh-tab', 0)").await;
+    browser.until(&format!("{open} == 'seventh-tab,glued-words'")).await;
+    browser.open(&format!("{}/tick.html#what-will-happen", book.url)).await;
+    browser
+        .until(&format!("document.readyState == 'complete' && {open} == ''"))
+        .await;
+}

@@ -97,7 +97,7 @@ fn said(from: u64, text: &str) -> SseEvent {
 // ANCHOR_END: said
 
 // ANCHOR: last_event_id
-pub fn last_event_id(req: &Request) -> Option<String> {
+fn last_event_id(req: &Request) -> Option<String> {
     let after = || req.query("after"); // from a page that made a new EventSource
     req.header("last-event-id").or_else(after) // the header is newer
 }
@@ -169,6 +169,12 @@ async fn expiring(res: &mut Response) {
     // ANCHOR_END: expires
 }
 
+// ANCHOR: numbered
+fn numbered((id, text): (u64, &str)) -> Result<SseEvent, Infallible> {
+    Ok(SseEvent::default().text(text).id(id.to_string()))
+}
+// ANCHOR_END: numbered
+
 /// Three events that are kept, and silence.
 #[handler]
 pub async fn replaying(req: &Request, res: &mut Response) {
@@ -176,10 +182,8 @@ pub async fn replaying(req: &Request, res: &mut Response) {
     let live = stream::pending();
     // ANCHOR: replay
     let last: u64 = last_event_id(req).and_then(|id| id.parse().ok()).unwrap_or(0);
-    let missed = kept.into_iter().filter(move |(id, _)| *id > last);
-    let missed =
-        missed.map(|(id, text)| Item::Ok(event_of(text).id(id.to_string())));
-    sse::stream(res, stream::iter(missed).chain(live));
+    let missed = kept.into_iter().filter(move |(id, _)| *id > last).map(numbered);
+    sse::stream(res, stream::iter(missed).chain(live)); // of all that comes from now on
     // ANCHOR_END: replay
 }
 
@@ -189,7 +193,7 @@ pub async fn beating(res: &mut Response) {
     let events = stream::pending::<Item>();
     // ANCHOR: beats
     let beats = IntervalStream::new(interval(Duration::from_secs(15)));
-    let beats = beats.map(|_| Item::Ok(heartbeat()));
+    let beats = beats.map(|_| Ok::<_, Infallible>(heartbeat()));
     sse::stream(res, stream::select(events, beats));
     // ANCHOR_END: beats
 }

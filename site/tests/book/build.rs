@@ -40,8 +40,16 @@ fn every_page_says_its_language_its_title_and_its_other_languages() {
 fn without_a_public_address_nothing_is_absolute_and_no_page_can_be_edited() {
     let folder = copy_book();
     let page = built(folder.path(), "it/tick.html");
-    assert!(page.contains("hreflang=\"en\" href=\"../tick.html\">"));
     assert!(!page.contains("canonical") && !page.contains("rel=\"edit\""));
+    assert!(
+        !page.contains("og:url")
+            && !page.contains("<link rel=\"alternate\" hreflang")
+    );
+    // The picker leads to the other languages all the same.
+    assert!(page.contains("<a href=\"../tick.html\" lang=\"en\" hreflang=\"en\">"));
+    for file in ["sitemap.xml", "robots.txt"] {
+        assert!(!folder.path().join("out").join(file).exists(), "{file}");
+    }
 }
 
 #[test]

@@ -74,6 +74,8 @@ fn a_translator_starts_a_page_with_one_command_and_a_language_too() {
     let checked = run_book(folder.path(), &["check"]);
     assert_eq!(checked.code, Some(0), "{}", checked.stdout);
     assert!(checked.stdout.contains("pt-BR: tick.md still holds the English text"));
+    let unnamed = "pt-BR: language.toml gives the tag as the language's name";
+    assert!(checked.stdout.contains(unnamed), "{}", checked.stdout);
     let page = built(folder.path(), "pt-BR/hello.html");
     assert!(page.contains("<html lang=\"pt-BR\""));
     assert!(page.contains("not translated yet"));
@@ -93,5 +95,52 @@ fn a_translator_starts_a_page_with_one_command_and_a_language_too() {
         assert_eq!(refused.code, Some(1));
         assert!(refused.stderr.contains(says), "{}", refused.stderr);
         assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+    }
+}
+
+/// One translator sends a page, without titles and words, and nothing of it is wrong.
+#[test]
+fn a_language_with_one_page_breaks_nothing() {
+    let folder = copy_book();
+    let book = folder.path();
+    let english = run_book(book, &["check", "--complete", "it"]);
+    assert_eq!(english.code, Some(0), "{}", english.stdout);
+    run_book(book, &["translate", "xx", "tick.md"]);
+    edit(book, "src/xx/tick.md", "# The first stream", "# La unua fluo");
+    let checked = run_book(book, &["check", "--complete", "it"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stdout);
+    assert!(!checked.stdout.contains("tick.md"), "{}", checked.stdout);
+    let page = built(book, "xx/tick.html");
+    assert!(
+        page.contains("<h1 id=\"the-first-stream\">")
+            && page.contains("La unua fluo")
+    );
+    assert!(!page.contains("not translated yet</p>"));
+    for page in ["index.html", "it/index.html"] {
+        let page = fs::read_to_string(book.join("out").join(page)).unwrap();
+        assert!(page.contains("lang=\"xx\""), "{page}");
+    }
+}
+
+/// Git knows no text that was never committed, and says so in words that frighten.
+#[test]
+fn a_page_that_was_never_committed_is_compared_without_a_word_of_git() {
+    let folder = copy_book();
+    let book = folder.path();
+    for repository in [false, true] {
+        if repository {
+            let made =
+                Command::new("git").current_dir(book).args(["init", "-q"]).status();
+            assert!(made.unwrap().success());
+        }
+        edit(book, "src/en/tick.md", "# The", "# The very");
+        let shown = run_book(book, &["translate", "it", "tick.md"]);
+        assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+        assert!(
+            shown.stdout.contains("The history has no text"),
+            "{}",
+            shown.stdout
+        );
+        assert_eq!(shown.stderr, "");
     }
 }
