@@ -59,7 +59,8 @@ fn a_figure_that_was_recorded_has_the_decimal_comma_of_the_page() {
         add(folder.path(), page, table);
     }
     let cells = |page: &str| {
-        let cells = page.split("<td").skip(1).map(|cell| {
+        let (_, table) = page.split_once("<tbody>").unwrap();
+        let cells = table.split("<td").skip(1).take(4).map(|cell| {
             let text = cell.split_once('>').unwrap().1;
             text.split_once("</td>").unwrap().0.to_string()
         });
