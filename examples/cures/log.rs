@@ -1,0 +1,58 @@
+//! One log for all servers, in Redis: a reader misses nothing, whichever server it asks.
+//!
+//!     cargo run --example cure_log    and, elsewhere: ADDR=127.0.0.1:8699 cargo run --example cure_log
+//!     curl -N http://127.0.0.1:8699/    and, elsewhere: curl -d hello http://127.0.0.1:8698/
+
+use std::env;
+
+use futures_util::stream;
+use redis::{
+    AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection,
+};
+use salvo::{Error, http::HeaderValue, prelude::*};
+
+/// A stream of Redis, and its next event: the id, the name of a field, and its text.
+type Found = [(String, [(String, (String, String)); 1]); 1];
+
+#[tokio::main]
+async fn main() -> salvo::Result<()> {
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    let acceptor = TcpListener::new(addr).try_bind().await?;
+    println!("listening on http://{}", acceptor.local_addr()?);
+    Ok(Server::new(acceptor).try_serve(Router::new().get(listen).post(say)).await?)
+}
+
+async fn redis() -> RedisResult<MultiplexedConnection> {
+    let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1".into());
+    // A read waits for the next event, however long that takes.
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+#[handler]
+async fn listen(req: &mut Request, res: &mut Response) -> salvo::Result<()> {
+    let after = req.header("last-event-id").or_else(|| req.query("after"));
+    let from = (redis().await.map_err(Error::other)?, after.unwrap_or("0".into()));
+    let events =
+        stream::try_unfold(from, async |(mut redis, after): (_, String)| {
+            let mut read = redis::cmd("XREAD");
+            read.arg(&["COUNT", "1", "BLOCK", "0", "STREAMS", "log", &after]);
+            let [(_, [(id, (_, text))])]: Found =
+                read.query_async(&mut redis).await?;
+            RedisResult::Ok(Some((
+                SseEvent::default().id(&id).text(text),
+                (redis, id),
+            )))
+        });
+    res.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    SseKeepAlive::new(events).stream(res);
+    Ok(())
+}
+
+#[handler]
+async fn say(req: &mut Request) -> salvo::Result<String> {
+    let mut add = redis::cmd("XADD");
+    add.arg(&["log", "MAXLEN", "1000", "*", "data"]).arg(&req.payload().await?[..]);
+    let mut redis = redis().await.map_err(Error::other)?;
+    add.query_async(&mut redis).await.map_err(Error::other)
+}
