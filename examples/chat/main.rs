@@ -59,8 +59,10 @@ async fn run() -> Result<(), String> {
 }
 
 async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
+    // ANCHOR: backlog
     let listener = TcpListener::bind(addr).await?;
     SockRef::from(&listener).listen(BACKLOG)?;
+    // ANCHOR_END: backlog
     let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
     let room = Room::new(limits.streams);

@@ -10,7 +10,7 @@ use tests::{Nginx, serve, within};
 use tokio::task::spawn_blocking;
 
 use crate::code;
-use crate::server::Item;
+use crate::server::{Item, quiet};
 
 /// Runs a script with these variables.
 async fn shell(script: String, variables: &[(&str, &str)]) -> Output {
@@ -88,6 +88,24 @@ async fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
     let shown = stdout(&shell(script, &[]).await);
     let limits: Vec<_> = shown.lines().collect();
     assert!(matches!(limits[..], [soft, hard] if soft == hard), "{shown}");
+}
+
+#[tokio::test]
+async fn three_lines_of_shell_test_an_endpoint() {
+    #[handler]
+    async fn login() -> Text<&'static str> {
+        Text::Html("<p>Who are you?")
+    }
+    for (endpoint, status, says) in [
+        (Router::new().get(finite), 0, ""),
+        (Router::new().get(login), 1, "no stream of events\n"),
+        (Router::new().get(quiet), 1, "no event within three seconds\n"),
+    ] {
+        let url = serve(endpoint).await;
+        let output = shell(code("endpoint.sh"), &[("URL", &url)]).await;
+        assert_eq!(stdout(&output), says);
+        assert_eq!(output.status.code(), Some(status), "{says}");
+    }
 }
 
 /// Runs lines of Python between others.

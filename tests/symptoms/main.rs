@@ -9,6 +9,7 @@ mod boxes;
 mod browser;
 mod commands;
 mod server;
+mod tabs;
 
 use std::fs;
 

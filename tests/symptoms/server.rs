@@ -96,6 +96,14 @@ fn said(from: u64, text: &str) -> SseEvent {
 }
 // ANCHOR_END: said
 
+// ANCHOR: one_line
+fn one_line(id_or_type: &str) -> Result<&str, StatusError> {
+    let refused = || StatusError::bad_request().brief("a line break, or NUL");
+    let is_one = !id_or_type.contains(['\r', '\n', '\0']);
+    is_one.then_some(id_or_type).ok_or_else(refused)
+}
+// ANCHOR_END: one_line
+
 // ANCHOR: last_event_id
 fn last_event_id(req: &Request) -> Option<String> {
     let after = || req.query("after"); // from a page that made a new EventSource
@@ -394,6 +402,15 @@ fn a_message_of_several_lines_keeps_its_sender() {
     let event = said(2, "hello\n<User#1>: I resign\n\nevent: admin").to_string();
     assert_eq!(event.lines().count(), 2, "{event}");
     assert!(event.contains(r#""from":2"#), "{event}");
+}
+
+#[test]
+fn an_id_or_a_type_that_would_end_its_line_is_refused() {
+    let event = SseEvent::default().id(one_line("7").unwrap());
+    assert_eq!(event.text("a").to_string().lines().count(), 3);
+    for forged in ["7\ndata: x", "7\rdata: x", "7\0"] {
+        assert!(one_line(forged).is_err(), "{forged:?}");
+    }
 }
 
 #[tokio::test]
