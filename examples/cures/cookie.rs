@@ -33,7 +33,7 @@ async fn enter(req: &Request, res: &mut Response) -> Reply<StatusCode> {
     let token = header.strip_prefix("Bearer ").filter(|token| is_right(token));
     let token = token.ok_or_else(StatusError::unauthorized)?;
     // No script reads it, and no page of another site sends it. Over TLS: `Secure`, too.
-    let cookie = format!("token={token}; HttpOnly; SameSite=Strict");
+    let cookie = format!("token={token}; Path=/; HttpOnly; SameSite=Strict");
     let set =
         HeaderValue::try_from(cookie).map_err(|_| StatusError::bad_request())?;
     res.headers_mut().insert(SET_COOKIE, set);

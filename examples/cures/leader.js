@@ -12,13 +12,15 @@ export function share(url, types, onEvent) {
   }
   channel.onmessage = (message) => hear(message.data);
   // `navigator.locks` is there on localhost and over HTTPS alone.
-  navigator.locks.request(url, () => new Promise((giveUp) => {
+  navigator.locks.request(url, () => new Promise(function open() {
     const source = new EventSource(address);
     const pass = ({ type, data, lastEventId }) => {
       hear({ type, data, lastEventId });
       channel.postMessage({ type, data, lastEventId });
     };
     for (const type of types) source.addEventListener(type, pass);
-    source.onerror = () => source.readyState === EventSource.CLOSED && giveUp();
+    // It comes back by itself after a lost connection, and not after a 502.
+    source.onerror = () => source.readyState === EventSource.CLOSED
+      && setTimeout(open, 2_000 + Math.random() * 4_000);
   }));
 }

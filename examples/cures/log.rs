@@ -1,14 +1,13 @@
 //! One log for all servers, in Redis: a reader misses nothing, whichever server it asks.
 //!
-//!     cargo run --example cure_log    and, elsewhere: ADDR=127.0.0.1:8699 cargo run --example cure_log
-//!     curl -N http://127.0.0.1:8699/    and, elsewhere: curl -d hello http://127.0.0.1:8698/
+//!     cargo run --example cure_log       and a second one with ADDR=127.0.0.1:8699
+//!     curl -N http://127.0.0.1:8699/     and, elsewhere: curl -d hello http://127.0.0.1:8698/
 
 use std::env;
 
-use futures_util::stream;
-use redis::{
-    AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection,
-};
+use futures_util::stream::try_unfold;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisResult};
 use salvo::{Error, http::HeaderValue, prelude::*};
 
 /// A stream of Redis, and its next event: the id, the name of a field, and its text.
@@ -32,18 +31,14 @@ async fn redis() -> RedisResult<MultiplexedConnection> {
 #[handler]
 async fn listen(req: &mut Request, res: &mut Response) -> salvo::Result<()> {
     let after = req.header("last-event-id").or_else(|| req.query("after"));
-    let from = (redis().await.map_err(Error::other)?, after.unwrap_or("0".into()));
-    let events =
-        stream::try_unfold(from, async |(mut redis, after): (_, String)| {
-            let mut read = redis::cmd("XREAD");
-            read.arg(&["COUNT", "1", "BLOCK", "0", "STREAMS", "log", &after]);
-            let [(_, [(id, (_, text))])]: Found =
-                read.query_async(&mut redis).await?;
-            RedisResult::Ok(Some((
-                SseEvent::default().id(&id).text(text),
-                (redis, id),
-            )))
-        });
+    let from =
+        (redis().await.map_err(Error::other)?, after.unwrap_or("0".to_string()));
+    let events = try_unfold(from, async |(mut redis, after)| {
+        let mut read = redis::cmd("XREAD");
+        read.arg(&["COUNT", "1", "BLOCK", "0", "STREAMS", "log", &after]);
+        let [(_, [(id, (_, text))])]: Found = read.query_async(&mut redis).await?;
+        RedisResult::Ok(Some((SseEvent::default().id(&id).text(text), (redis, id))))
+    });
     res.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     SseKeepAlive::new(events).stream(res);
     Ok(())

@@ -66,7 +66,11 @@ fn llms(book: &Book, base: &str, out: &Path) -> Result<String> {
     }
     for language in book.translations() {
         text += &format!("\n## {}\n\n", language.settings.name);
-        for title in &language.titles {
+        // A title of a page that English does not have is for `check` to tell.
+        let has_page = |title: &&Title| {
+            book.pages().any(|page| Some(page) == title.path.as_deref())
+        };
+        for title in language.titles.iter().filter(has_page) {
             text += &entry(book, language, title, base, out)?;
         }
     }

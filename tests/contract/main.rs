@@ -209,6 +209,7 @@ const EXEMPT: [(&str, &str); 13] = [
     ("cure_lagged", SMALL),
     ("cure_letters", "it is no server"),
     ("cure_relay", SMALL),
+    ("cure_log", SMALL),
     ("cure_ring", SMALL),
     ("cure_room", SMALL),
 ];

@@ -16,7 +16,7 @@ mod text;
 use tests::Program;
 
 /// The cures that have a stream of their own. (`cure_relay` has that
-/// of its upstream, and `cure_cookie` wants one.)
+/// of its upstream, `cure_cookie` wants a token, and `cure_log` a Redis.)
 const SERVERS: [&str; 8] = [
     "cure_room",
     "cure_ring",

@@ -56,7 +56,7 @@ async fn a_token_becomes_a_cookie_that_opens_the_stream() {
     let answer = enter(&stream, "Bearer secret").await;
     assert_eq!(answer.status(), 204);
     let cookie = answer.headers()["set-cookie"].to_str().unwrap();
-    assert_eq!(cookie, "token=secret; HttpOnly; SameSite=Strict");
+    assert_eq!(cookie, "token=secret; Path=/; HttpOnly; SameSite=Strict");
     for (cookie, status) in [
         ("token=secret", 200),
         ("theme=dark; token=secret", 200),

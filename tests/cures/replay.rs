@@ -1,5 +1,6 @@
-//! Readers who come back: the ring buffer.
+//! Readers who come back: the ring buffer, and one log for several servers.
 
+use tests::redis::Redis;
 use tests::{Events, Program};
 
 /// Events that the ring keeps.
@@ -56,4 +57,31 @@ async fn a_ring_says_when_it_does_not_keep_what_was_missed() {
     ring.poster("/").await.post("anew", 1).await;
     assert_eq!(ann.next().await.unwrap().event, "missed");
     assert_eq!(ann.data().await, "anew");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn servers_with_one_log_send_a_reader_who_comes_to_the_other_what_was_missed()
+{
+    let redis = Redis::start().await;
+    let url = redis.url();
+    let log = [("REDIS_URL", &*url)];
+    let mut first = Program::start_with("cure_log", &log).await;
+    let second = Program::start_with("cure_log", &log).await;
+    let answer = first.get("/").await;
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+    let mut bob = second.poster("/").await;
+    let mut ann = first.events("/").await;
+    bob.post("one", 1).await;
+    let one = ann.next().await.unwrap();
+    assert_eq!(one.data, "one");
+    first.stop();
+    bob.post("two\nlines", 1).await;
+    let mut ann = back(&second, &one.id).await;
+    assert_eq!(ann.data().await, "two\nlines");
+    bob.post("live", 1).await;
+    assert_eq!(ann.data().await, "live");
+    // A reader without an id gets all that is kept.
+    assert_eq!(second.events("/").await.data().await, "one");
 }

@@ -7,12 +7,13 @@ use tests::{Browser, Program, root};
 /// More tabs than a browser has connections for.
 const TABS: usize = 8;
 
-/// Shares the stream of `feed` in the tab that is in front.
-async fn share(browser: &Browser, url: &str) {
+/// Shares a stream of this program in the tab that is in front.
+async fn share(browser: &Browser, url: &str, stream: &str) {
     let cure = std::fs::read_to_string(root().join("examples/cures/leader.js"));
     let cure = json!(cure.unwrap().replace("export ", ""));
-    let hear = "({ type, data }) => type === 'note' && heard.push(data)";
-    let share = format!("share('events', ['begin', 'note', 'resync'], {hear})");
+    let types = "['begin', 'message', 'note', 'resync']";
+    let hear = "({ type, data }) => type !== 'begin' && heard.push(data)";
+    let share = format!("share('{stream}', {types}, {hear})");
     let script = json!(format!("{{ window.heard = []; }} {share};"));
     browser.open(&format!("{url}/nothing")).await;
     let add = format!("{{ textContent: {cure} + {script} }}");
@@ -35,7 +36,7 @@ async fn eight_tabs_share_one_stream_and_lose_nothing_when_its_tab_leaves() {
     let feed = Program::start_with("feed", &[("FEED_DIR", place)]).await;
     let browser = Browser::start().await;
     let first = browser.tab().await;
-    share(&browser, &feed.url).await;
+    share(&browser, &feed.url, "events").await;
     // It stands in front of the others, so that for a while nobody has the stream.
     let between = browser.new_tab().await;
     browser.open(&format!("{}/nothing", feed.url)).await;
@@ -45,7 +46,7 @@ async fn eight_tabs_share_one_stream_and_lose_nothing_when_its_tab_leaves() {
     let mut others = Vec::new();
     for _ in 1..TABS {
         others.push(browser.new_tab().await);
-        share(&browser, &feed.url).await;
+        share(&browser, &feed.url, "events").await;
     }
     append(&feed, "one").await;
     for tab in &others {
@@ -64,4 +65,24 @@ async fn eight_tabs_share_one_stream_and_lose_nothing_when_its_tab_leaves() {
         browser.until("heard.at(-1) === 'two'").await;
         assert_eq!(browser.eval("heard").await, json!(["one", "two"]));
     }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn tabs_that_share_a_stream_come_back_after_a_502() {
+    let faults = Program::start("faults").await;
+    let script = faults.request("PUT", "/streams/shared");
+    let script = script.body("502 502 good");
+    assert!(faults.send(script).await.status().is_success());
+    let browser = Browser::start().await;
+    let first = browser.tab().await;
+    share(&browser, &faults.url, "streams/shared").await;
+    let second = browser.new_tab().await;
+    share(&browser, &faults.url, "streams/shared").await;
+    browser.to_tab(first).await;
+    // Two answers would close the stream of both tabs for good.
+    browser.until("heard.length > 0").await;
+    browser.to_tab(second).await;
+    browser.eval("(window.before = heard.length, 0)").await;
+    browser.until("heard.length > before").await;
 }
