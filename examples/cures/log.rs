@@ -1,9 +1,10 @@
 //! One log for all servers, in Redis: a reader misses nothing, whichever server it asks.
 //!
-//!     cargo run --example cure_log       and a second one with ADDR=127.0.0.1:8699
-//!     curl -N http://127.0.0.1:8699/     and, elsewhere: curl -d hello http://127.0.0.1:8698/
-
-use std::env;
+//!     redis-server --save ""
+//!     cargo run --example cure_log
+//!     ADDR=127.0.0.1:8697 cargo run --example cure_log
+//!     curl -N http://127.0.0.1:8697/
+//!     curl -d hello http://127.0.0.1:8698/
 
 use futures_util::stream::try_unfold;
 use redis::aio::MultiplexedConnection;
@@ -15,14 +16,14 @@ type Found = [(String, [(String, (String, String)); 1]); 1];
 
 #[tokio::main]
 async fn main() -> salvo::Result<()> {
-    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
+    let addr = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
     let acceptor = TcpListener::new(addr).try_bind().await?;
     println!("listening on http://{}", acceptor.local_addr()?);
     Ok(Server::new(acceptor).try_serve(Router::new().get(listen).post(say)).await?)
 }
 
 async fn redis() -> RedisResult<MultiplexedConnection> {
-    let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1".into());
+    let url = std::env::var("REDIS_URL").unwrap_or("redis://127.0.0.1".into());
     // A read waits for the next event, however long that takes.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
@@ -46,8 +47,9 @@ async fn listen(req: &mut Request, res: &mut Response) -> salvo::Result<()> {
 
 #[handler]
 async fn say(req: &mut Request) -> salvo::Result<String> {
+    let text = String::from_utf8_lossy(req.payload().await?);
     let mut add = redis::cmd("XADD");
-    add.arg(&["log", "MAXLEN", "1000", "*", "data"]).arg(&req.payload().await?[..]);
+    add.arg(&["log", "MAXLEN", "1000", "*", "data"]).arg(&*text);
     let mut redis = redis().await.map_err(Error::other)?;
     add.query_async(&mut redis).await.map_err(Error::other)
 }

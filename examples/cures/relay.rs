@@ -2,8 +2,8 @@
 //!
 //!     ADDR=127.0.0.1:8699 cargo run --example model
 //!     cargo run --example cure_relay
-//!     curl -N http://127.0.0.1:8698/ -d '{"model": "stand-in", "stream": true,
-//!       "messages": [{"role": "user", "content": "Hi"}]}'
+//!     A='{"model": "stand-in", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
+//!     curl -N http://127.0.0.1:8698/ -d "$A"
 
 use std::env;
 

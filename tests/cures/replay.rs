@@ -82,6 +82,10 @@ async fn servers_with_one_log_send_a_reader_who_comes_to_the_other_what_was_miss
     assert_eq!(ann.data().await, "two\nlines");
     bob.post("live", 1).await;
     assert_eq!(ann.data().await, "live");
+    // Bytes that are no text stop nobody.
+    let bytes = second.request("POST", "/").body(vec![0xff]);
+    assert!(second.send(bytes).await.status().is_success());
+    assert_eq!(ann.data().await, "\u{fffd}");
     // A reader without an id gets all that is kept.
     assert_eq!(second.events("/").await.data().await, "one");
 }
