@@ -23,8 +23,13 @@ const SCRIPTS: &str = "search";
 /// The page whose entries come first for the words of a symptom.
 const SYMPTOMS: &str = "symptoms.md";
 /// Sections that mention everything, and explain nothing: each chapter ends with some.
-const REAR: [&str; 4] =
-    ["what-will-happen", "how-we-know", "what-to-read-next", "still-to-be-written"];
+const REAR: [&str; 5] = [
+    "what-will-happen",
+    "how-we-know",
+    "what-to-read-next",
+    "still-to-be-written",
+    "how-to-use-an-entry",
+];
 
 /// The attribute of the page's search, which is empty to stock mdBook.
 const ATTRIBUTE: &str = "data-search=\"\"";
@@ -176,12 +181,21 @@ impl Reader {
             }
             return;
         }
-        let id = tag.attrs.iter().find(|attribute| &*attribute.name.local == "id");
+        let attribute = |name: &str| {
+            tag.attrs.iter().find(|attribute| &*attribute.name.local == name)
+        };
+        let id = attribute("id");
         match name {
             "main" => self.in_main = opens,
             _ if !self.in_main => {}
             "svg" | "script" | "style" | "template" => self.skip(name, opens),
             "pre" if !self.symptoms => self.skip(name, opens),
+            // The name of a listing's file.
+            "p" if attribute("class")
+                .is_some_and(|class| &*class.value == "file") =>
+            {
+                self.skip(name, opens);
+            }
             // It says "Code" in each entry.
             "summary" if self.symptoms => self.skip(name, opens),
             "pre" => {
@@ -285,7 +299,7 @@ mod tests {
     const PAGE: &str = "<nav><h2 id=\"x\">Contents</h2></nav><main>\n\
         <h1 id=\"top\"><a class=\"header\" href=\"#top\">A <code>page</code></a></h1>\n\
         <p>One\n&amp; <em>t</em>wo.</p><p>Three</p><svg><text>box</text></svg>\
-        <h3 id=\"gone\">It is gone</h3><p>Why.</p><summary>Code</summary><pre><code>cure()\nnow()</code></pre>\
+        <h3 id=\"gone\">It is gone</h3><p>Why.</p><summary>Code</summary><p class=\"file\">cure.rs</p><pre><code>cure()\nnow()</code></pre>\
         <h2>No id</h2><p>More.</p>\
         <h2 id=\"how-we-know\">How we know</h2><table><tr><td>a</td><td>b</td></tr></table>\
         <dl><dt id=\"term\">term §</dt><dd>A word.</dd></dl></main><p>footer</p>";
