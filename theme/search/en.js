@@ -5,7 +5,7 @@ export const little = `a about above again after all am an and any are as at be 
   before being below between both but by can cannot could did do does doing don down during each
   few for from further get gets got had has have having he her here hers him his how i if in into
   is isn it its just me more most my no nor not of off on only or other our out over own per same she
-  should so some such t s than that the their them then there these they this those through to
+  should so some sse such t s than that the their them then there these they this those through to
   too under until up very was we were what when where which while who whom why will with would
   you your`;
 
@@ -14,7 +14,9 @@ export const same = [
   ['stop', 'shutdown', 'sigterm', 'ctrl', 'quit', 'exit', 'end'],
   ['twice', 'duplicate', 'double', 'repeated'],
   ['lost', 'missing', 'missed', 'gap', 'dropped', 'skipped'],
-  ['dies', 'cut', 'closes', 'closed', 'aborted'],
+  ['dies', 'cut', 'closes', 'closed', 'aborted', 'drops', 'interrupted'],
+  ['minute', '60'],
+  ['ever', 'forever', 'endless', 'repeatedly', 'continuously', 'keeps', 'again'],
   ['disconnect', 'leave', 'left', 'vanished', 'offline'],
   ['detect', 'detection', 'notice'],
   ['heartbeat', 'keepalive', 'ping'],
@@ -30,7 +32,8 @@ export const same = [
   ['auth', 'authorization', 'authentication', 'bearer', 'login'],
   ['bill', 'cost', 'pay', 'price'],
   ['crash', 'panic', 'exception'],
-  ['phone', 'mobile'],
+  ['phone', 'mobile', 'laptop', 'tablet'],
+  ['slept', 'sleep', 'standby', 'suspend', 'wakes'],
   ['six', '6'],
   ['seven', 'seventh', '7'],
 ];

@@ -51,7 +51,7 @@ export function words(text, stem = unchanged) {
 }
 
 /** How a section ranks by its kind; `search.rs` has the same letters. */
-const KINDS = { '': 1, s: 1.6, t: 1.2, r: 0.3 };
+const KINDS = { '': 1, s: 2, t: 1.2, r: 0.3 };
 const FIELDS = { heading: 3, page: 1, text: 1, code: 0.5 };
 /** A word that says little, beside one that says something. */
 const LITTLE = 0.15;

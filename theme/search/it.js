@@ -5,7 +5,7 @@ export const little = `a ad agli ai al all alla alle allo anche c che chi ci com
   d da dagli dai dal dall dalla dalle dallo degli dei del dell della delle dello di dopo dove e ed
   era essere fa fra gli ha hanno ho i il in io l la le lei li lo loro lui m ma mi mia mie mio n ne
   negli nei nel nell nella nelle nello nessun noi non o per perché più poi quale quando quanto
-  quella quelle quelli quello questa queste questi questo qui s se senza si sia sono sta su
+  quella quelle quelli quello questa queste questi questo qui s se senza si sia sono sse sta su
   sua sue sugli sui sul sull sulla sulle sullo suo t ti tra tu tutti tutto un una uno v vi voi`;
 
 export const same = [
@@ -31,7 +31,10 @@ export const same = [
   ['autenticazione', 'autorizzazione', 'bearer', 'accesso'],
   ['conto', 'costo', 'pagare', 'prezzo'],
   ['crash', 'panic', 'eccezione'],
-  ['telefono', 'cellulare', 'mobile'],
+  ['telefono', 'cellulare', 'mobile', 'portatile', 'tablet'],
+  ['standby', 'sospensione', 'risveglio'],
+  ['minuto', '60'],
+  ['continuazione', 'sempre', 'ripetutamente', 'infinito', 'continuo'],
   ['sei', '6'],
   ['sette', 'settima', '7'],
 ];
