@@ -32,8 +32,8 @@ async fn redis() -> RedisResult<MultiplexedConnection> {
 #[handler]
 async fn listen(req: &mut Request, res: &mut Response) -> salvo::Result<()> {
     let after = req.header("last-event-id").or_else(|| req.query("after"));
-    let from =
-        (redis().await.map_err(Error::other)?, after.unwrap_or("0".to_string()));
+    let after = after.filter(|id: &String| !id.is_empty()).unwrap_or("0".into());
+    let from = (redis().await.map_err(Error::other)?, after);
     let events = try_unfold(from, async |(mut redis, after)| {
         let mut read = redis::cmd("XREAD");
         read.arg(&["COUNT", "1", "BLOCK", "0", "STREAMS", "log", &after]);

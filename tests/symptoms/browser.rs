@@ -174,8 +174,14 @@ async fn each_connection_has_a_ticket_of_its_own() {
     let url = serve(site(tickets).push(counter)).await;
     for browser in Browser::both().await {
         browser.open(&url).await;
+        // The first request for a ticket meets a network that is not there.
+        let offline = "const online = window.fetch; window.fetch = () => {
+            window.fetch = online;
+            return Promise.reject(new TypeError('offline'));
+        };";
         let headers = format!("const headers = {{ authorization: '{TOKEN}' }};");
-        run(&browser, &headers, &(code("ticket.js") + "listen();")).await;
+        let before = headers + offline;
+        run(&browser, &before, &(code("ticket.js") + "listen();")).await;
         browser.until("seen.slice(0, 2).join() === '2,2'").await;
     }
 }
