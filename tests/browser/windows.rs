@@ -53,6 +53,10 @@ async fn an_answer_is_there_again_when_its_chapter_is_loaded_again() {
     }
 }
 
+/// A shift that nobody sees: about a pixel, which is what rounding does. Without the heights
+/// that the pages reserve, it was 0.12.
+const ROUNDING: f64 = 0.001;
+
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn nothing_moves_when_a_panel_comes() {
@@ -70,7 +74,9 @@ async fn nothing_moves_when_a_panel_comes() {
                     tell(list.getEntries().map((one) => one.value))) \
                     .observe({ type: 'layout-shift', buffered: true }) ?? setTimeout(tell, 500, []))";
                 let moved = browser.eval(moved).await;
-                assert_eq!(moved, serde_json::json!([]), "{folder}{page}, {width}");
+                let moved: f64 =
+                    serde_json::from_value::<Vec<f64>>(moved).unwrap().iter().sum();
+                assert!(moved < ROUNDING, "{folder}{page}, {width}: {moved}");
             }
         }
     }
