@@ -17,6 +17,9 @@ use tokio::time::timeout;
 use crate::answers::{NO_STREAMS, STREAMS, response};
 use crate::client::{Client, no_content};
 
+/// The end of a head after which the server closes the connection.
+const NO_BODY: &str = "content-length: 0\r\nconnection: close\r\n\r\n";
+
 /// A client of the chapter.
 struct Maker {
     program: String,
@@ -175,15 +178,14 @@ async fn the_python_and_node_clients_try_again_what_may_pass_and_nothing_else() 
             let asked = server.answer(format!("HTTP/1.1 {status} No\r\n\r\n")).await;
             assert_eq!(asked.header("last-event-id"), Some("7"), "{name}");
         }
-        let location = "location: /moved\r\ncontent-length: 0\r\n\r\n";
+        // Without `close`, a client may follow on a connection that is about to be closed.
+        let location = format!("location: /moved\r\n{NO_BODY}");
         server.answer(format!("HTTP/1.1 307 Elsewhere\r\n{location}")).await;
         let asked = server.answer(stream("data: a\n\n")).await;
         assert!(asked.head.starts_with("GET /moved "), "{name}: {}", asked.head);
 
-        let responses =
-            [201, 300, 304, 400, 401, 403, 404, 410, 431].map(|status| {
-                format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n")
-            });
+        let responses = [201, 300, 304, 400, 401, 403, 404, 410, 431]
+            .map(|status| format!("HTTP/1.1 {status} No\r\n{NO_BODY}"));
         let wrong = NO_STREAMS.map(response);
         for response in responses.iter().chain(&wrong) {
             let server = Server::start().await;
@@ -215,8 +217,7 @@ async fn the_python_and_node_clients_wait_as_long_as_they_should() {
         // The least wait in milliseconds: after an event, and after attempts without one.
         for least in [200, 200, 400, 800] {
             let asked =
-                answer(&server, "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")
-                    .await;
+                answer(&server, format!("HTTP/1.1 503 Busy\r\n{NO_BODY}")).await;
             let waited = (asked - before).as_millis();
             assert!(waited >= least, "{name}: {waited} < {least}");
             before = asked;
@@ -237,9 +238,8 @@ async fn the_python_and_node_clients_wait_as_long_as_they_should() {
         for (value, least) in
             [(date.as_str(), 1_000), ("2", 2_000), ("soon", 0), ("-9", 0)]
         {
-            let response = format!(
-                "HTTP/1.1 429 Busy\r\ncontent-length: 0\r\nretry-after: {value}\r\n\r\n"
-            );
+            let response =
+                format!("HTTP/1.1 429 Busy\r\nretry-after: {value}\r\n{NO_BODY}");
             let refused = answer(&server, response).await;
             let asked = answer(&server, stream("retry: 0\ndata: a\n\n")).await;
             let waited = (asked - refused).as_millis();
@@ -247,7 +247,7 @@ async fn the_python_and_node_clients_wait_as_long_as_they_should() {
         }
         answer(
             &server,
-            "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nretry-after: 7200\r\n\r\n",
+            format!("HTTP/1.1 503 Busy\r\nretry-after: 7200\r\n{NO_BODY}"),
         )
         .await;
         asks_nothing_for_a_while(&server).await;

@@ -57,8 +57,9 @@ async fn a_post_that_is_repeated_has_the_same_key() {
     let variables = [("URL", &*url), ("EVENT", r#"{"type": "note", "data": "a"}"#)];
     let script = shell(code("key.sh"), &variables);
     let asked = async {
-        let busy = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        let stored = "HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+        let end = "content-length: 0\r\nconnection: close\r\n\r\n";
+        let busy = format!("HTTP/1.1 503 Service Unavailable\r\n{end}");
+        let stored = format!("HTTP/1.1 201 Created\r\n{end}");
         [server.answer(busy).await, server.answer(stored).await]
     };
     let (output, [first, second]) = tokio::join!(script, asked);
