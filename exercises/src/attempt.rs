@@ -19,24 +19,21 @@ pub struct Failed {
     pub stderr: Option<String>,
 }
 
-/// Compiles what a reader has written, and checks it.
-pub async fn attempt(root: &Path, of: &Definition) -> Result<(), Failed> {
-    let compiled = cargo::build(&folder::of(root, &of.name)).await;
-    let subject = compiled.and_then(|program| Subject::program(&program));
-    match subject {
-        Ok(mut subject) => judge(of, &mut subject).await,
-        Err(fault) => Err(Failed { fault, stderr: None }),
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self { fault, stderr: None }
     }
 }
 
-/// Checks a server that runs at this address.
-pub async fn attempt_at(url: &str, of: &Definition) -> Result<(), Failed> {
-    judge(of, &mut Subject::at(url)).await
+/// Compiles what a reader has written.
+pub async fn compile(root: &Path, of: &Definition) -> Result<Subject, Failed> {
+    let program = cargo::build(&folder::of(root, &of.name)).await?;
+    Ok(Subject::program(&program)?)
 }
 
 /// Checks a program: it has no fault, or where the reader was to break it, the promised one.
-async fn judge(of: &Definition, subject: &mut Subject) -> Result<(), Failed> {
-    let fault = match check(&of.name, subject).await {
+pub async fn judge(of: &Definition, mut subject: Subject) -> Result<(), Failed> {
+    let fault = match check(&of.name, &mut subject).await {
         Ok(()) if of.breaks() => Fault::new("whole", "", ""),
         Err(fault) if of.breaks() && fault.name == of.fault => return Ok(()),
         Err(fault) => fault,

@@ -8,12 +8,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use exercises::attempt::{Failed, attempt, attempt_at};
+use exercises::attempt::{Failed, compile, judge};
 use exercises::course::Course;
 use exercises::definition::{Definition, Kind};
+use exercises::fault::Fault;
 use exercises::progress::Progress;
 use exercises::source::{self, difference};
-use exercises::words::{Told, Words};
+use exercises::subject::Subject;
+use exercises::words::{Link, Told, Words};
 use exercises::{folder, pages::Section};
 
 /// The value of `--save` without a fault.
@@ -180,11 +182,14 @@ impl Desk {
                     url.starts_with("http://"),
                     "{url} does not begin with http://"
                 );
-                attempt_at(url, exercise).await
+                judge(exercise, Subject::at(url)).await
             }
             None => {
                 self.needs_folder(exercise)?;
-                attempt(root, exercise).await
+                match compile(root, exercise).await {
+                    Ok(subject) => judge(exercise, subject).await,
+                    Err(failed) => Err(failed),
+                }
             }
         };
         Progress::read(root)?.enter(name, checked.is_ok())?;
@@ -192,7 +197,7 @@ impl Desk {
             Ok(()) => {
                 println!("{name}: {}", self.words.say("done"));
                 if exercise.breaks() {
-                    let fault = source_fault(exercise);
+                    let fault = Fault::new(&exercise.fault, "", "");
                     let told = self.words.tell(exercise, &fault);
                     println!(
                         "{} {}",
@@ -234,8 +239,8 @@ impl Desk {
                 println!("\n{}\n{}", self.words.say(what), indented(&text));
             }
         }
-        if let Some((words, address)) = section {
-            println!("\n{} {words}, {address}", self.words.say("See"));
+        if let Some(Link { text, href }) = section {
+            println!("\n{} {text}, {href}", self.words.say("See"));
         }
         if let Some(stderr) = &failed.stderr {
             println!(
@@ -297,11 +302,6 @@ impl Desk {
         println!("{}", path.display());
         Ok(())
     }
-}
-
-/// The fault that an exercise is about, as a check would say it.
-fn source_fault(exercise: &Definition) -> exercises::fault::Fault {
-    exercises::fault::Fault::new(&exercise.fault, "", "")
 }
 
 fn indented(text: &str) -> String {

@@ -6,7 +6,7 @@
 //! ```text
 //! main
 //! serve                                                  cargo book
-//! exercise                                               cargo book exercise
+//! exercise   workshop                                    cargo book exercise; on save
 //! check                                                  cargo book check
 //! build                                                  cargo book build
 //! postprocess   search   machines   translate            HTML; its index; sitemap
@@ -40,6 +40,7 @@ mod symptoms;
 mod theme;
 mod translate;
 mod translation;
+mod workshop;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,6 +1,5 @@
 //! `cargo book exercise`, as a reader types it.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +13,6 @@ use tests::{Ended, book, copy_book};
 /// A reader with a copy of the book, whose crates are compiled.
 struct Reader {
     book: TempDir,
-    target: PathBuf,
     /// Two readers would have their programs of the same name in one place.
     _alone: MutexGuard<'static, ()>,
 }
@@ -23,9 +21,7 @@ impl Reader {
     fn new() -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let exe = env::current_exe().unwrap();
-        let target = exe.ancestors().nth(3).unwrap().to_path_buf();
-        Self { book: copy_book(), target, _alone: alone }
+        Self { book: copy_book(), _alone: alone }
     }
 
     /// Types `cargo book exercise` and these arguments.
@@ -35,8 +31,6 @@ impl Reader {
             .arg("exercise")
             .args(arguments)
             .env("LC_ALL", "C")
-            .env("CARGO_TARGET_DIR", &self.target)
-            .env("CARGO_INCREMENTAL", "0")
             .output()
             .unwrap()
             .into()

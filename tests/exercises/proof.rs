@@ -76,9 +76,12 @@ async fn build(versions: &[Version]) -> BTreeMap<String, PathBuf> {
     };
     let folder = target.join("exercises");
     folder::write_workspace(&root(), &folder, &packages, like, kinds).unwrap();
-    let variables =
-        [("CARGO_TARGET_DIR", target), ("CARGO_INCREMENTAL", Path::new("0"))];
-    let built = cargo::run(&folder, &["--workspace"], &variables).await;
+    let mut command = cargo::command(&folder);
+    command
+        .arg("--workspace")
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_INCREMENTAL", "0");
+    let built = cargo::run(command).await;
     built.unwrap_or_else(|fault| panic!("{}", fault.came))
 }
 

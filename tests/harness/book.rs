@@ -22,10 +22,14 @@ const BOOK: [&str; 8] = [
     "Cargo.lock",
 ];
 
-/// The command behind `cargo book`, in the book of this folder.
+/// The command behind `cargo book`, in the book of this folder. A reader's exercises are
+/// built with the crates that are compiled already.
 pub fn book(folder: &Path) -> Command {
-    let mut command = Command::new(binary("--bin", "book"));
+    let book = binary("--bin", "book");
+    let target = book.ancestors().nth(2).expect("it stands in target/debug");
+    let mut command = Command::new(&book);
     command.current_dir(folder);
+    command.env("CARGO_TARGET_DIR", target).env("CARGO_INCREMENTAL", "0");
     command
 }
 
