@@ -1,5 +1,6 @@
 //! `tick.md`: the stream of `tick`, its readers, and its cost.
 
+mod chunks;
 mod page;
 
 use std::convert::Infallible;
