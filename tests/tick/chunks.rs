@@ -30,8 +30,9 @@ async fn each_event_is_a_chunk() {
     tick.assert_session("tick/recorded/raw.txt");
 }
 
+/// A stream that ends after its second event.
 #[handler]
-async fn two_ticks(res: &mut Response) {
+pub async fn two_ticks(res: &mut Response) {
     let mut n = 0_u64;
     let events = IntervalStream::new(interval(Duration::from_millis(10)))
         .map(move |_| {
