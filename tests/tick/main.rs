@@ -127,7 +127,7 @@ async fn a_hundred_readers_need_no_more_threads() {
 
 /// A handler that holds its thread until it is told to stop.
 struct Holds {
-    entered: mpsc::Sender<()>,
+    entered: mpsc::SyncSender<()>,
     stop: Arc<AtomicBool>,
 }
 
@@ -149,7 +149,7 @@ fn handlers_that_hold_all_threads_leave_none_for_the_next_reader() {
         .enable_all()
         .build()
         .unwrap();
-    let (entered, enters) = mpsc::channel();
+    let (entered, enters) = mpsc::sync_channel(3);
     let stop = Arc::new(AtomicBool::new(false));
     let holds = Holds { entered, stop: stop.clone() };
     let url = runtime.block_on(serve(Router::new().get(holds)));

@@ -66,7 +66,7 @@ async fn ask_first(server: &mut Subject) -> Result<(), Fault> {
     prints(server, "lost", "ask first: Ok(\"hi\")").await
 }
 
-/// What the server says how many readers it has.
+/// The number of readers that the server says it has.
 async fn count(server: &mut Subject) -> Result<String, Fault> {
     let answer = server.get("/readers").await?;
     has_status(&answer, 200)?;
