@@ -266,12 +266,12 @@ async fn from_nothing(client: &mut Subject) -> Result<(), Fault> {
     let line = client.line_within(SOON).await.unwrap_or_default();
     expect("nothing", line.contains("one"), "message: one", line)?;
     // The first byte of an é, and then the second one.
-    for part in [&b"data: caf\xc3"[..], b"\xa9\n\n"] {
+    for part in [&b"data: \xc3"[..], b"\xa9\n\n"] {
         asked.socket.write_all(part).await.map_err(Fault::unable)?;
         sleep(Duration::from_millis(50)).await;
     }
     let line = client.line_within(SOON).await.unwrap_or_default();
-    expect("torn", line.contains("café"), "message: café", line)?;
+    expect("torn", line.contains("é"), "message: é", line)?;
     asked.close().await?;
     again(&server, &mut client, "once").await?;
     Ok(())
