@@ -222,9 +222,11 @@ impl Writer {
         if new.is_empty() && oldest.is_none() {
             return Ok(ids); // without a commit, it is as if nothing had happened
         }
+        // ANCHOR: durable
         log.commit()?; // returns when it is on the disk
         self.newest = newest;
         self.tail.push(new);
+        // ANCHOR_END: durable
         if let Some(oldest) = oldest {
             self.tail.forget_before(oldest);
         }

@@ -153,7 +153,7 @@ impl Listen {
     async fn handle(&self, req: &Request, res: &mut Response) {
         let kept = self.0.kept.subscribe();
         let newest = kept.borrow().newest();
-        // What is no number is no event of this log: `resync` says so.
+        // An id that is not even a number is unknown, too: `resync` says so.
         let known = |id: String| id.parse().unwrap_or(u64::MAX);
         let last = req.header("last-event-id").map_or(newest, known);
         let begin = SseEvent::default().name("begin").text("").id(last.to_string());
