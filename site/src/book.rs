@@ -135,6 +135,13 @@ impl Book {
         self.source().titles.iter().filter_map(|title| title.path.as_deref())
     }
 
+    /// The number of a page's chapter, as in `8` or `7.1`, if it has one.
+    pub fn number(&self, path: &Path) -> Option<&str> {
+        let titles = &self.source().titles;
+        let title = titles.iter().find(|title| title.path.as_deref() == Some(path));
+        title.and_then(|title| title.number.as_deref())
+    }
+
     /// The English text of a page.
     pub fn english(&self, path: &Path) -> Result<String> {
         let file = self.source().folder.join(path);

@@ -76,6 +76,7 @@ pub fn build(book: &Book, dest: &Path, live: Option<&Live>) -> Result<Report> {
     for language in &book.languages {
         postprocess.pages(language, &out)?;
     }
+    postprocess.files(&out)?;
     fs::write(out.join("404.html"), postprocess.not_found()?)?;
     search::add(book, &out, |language| folder(book, language, &out))?;
     machines::write(book, &history, &out)?;

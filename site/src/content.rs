@@ -87,12 +87,12 @@ pub fn number(html: &str, numbers: &[Option<&str>]) -> String {
 }
 
 /// Puts a mark with its file's name in front of each listing in Markdown. Recordings are
-/// none.
+/// none, and a difference names its files itself.
 pub fn named(markdown: &str) -> String {
     let mark = |found: &Captures| {
         let indent = &found[1];
         let file = &found[2];
-        if file.contains("recorded/") {
+        if file.contains("recorded/") || file.ends_with(".diff") {
             return found[0].to_string();
         }
         format!("{indent}<!-- file: {file} -->\n\n{}", &found[0])
@@ -100,15 +100,12 @@ pub fn named(markdown: &str) -> String {
     INCLUDED.replace_all(markdown, mark).into_owned()
 }
 
-/// Shows the names of the files that listings are from, as links where `source` has one.
-pub fn files(html: &str, source: impl Fn(&str) -> Option<String>) -> String {
+/// Shows the names of the files that listings are from, as links to the whole files.
+pub fn files(html: &str, source: impl Fn(&str) -> String) -> String {
     let name = |found: &Captures| {
         let file = &found[1];
-        let name = match source(file) {
-            Some(url) => format!("<a href=\"{url}\">{file}</a>"),
-            None => file.to_string(),
-        };
-        format!("<p class=\"file\">{name}</p>\n<pre")
+        let url = source(file);
+        format!("<p class=\"file\"><a href=\"{url}\">{file}</a></p>\n<pre")
     };
     FILE.replace_all(html, name).into_owned()
 }

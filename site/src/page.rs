@@ -136,6 +136,30 @@ pub fn includes(text: &str) -> Vec<Include> {
         .collect()
 }
 
+/// The lines that an include shows; `None`, where there is no such file, which others
+/// report. Includes are relative to the folder.
+pub fn shown(include: &Include, folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join(&include.file)).ok()?;
+    let Some(anchor) = &include.anchor else { return Some(without_anchors(&text)) };
+    let is_mark = |line: &str, kind: &str| {
+        let name = line
+            .split_once(kind)
+            .and_then(|(_, rest)| rest.split_whitespace().next());
+        name == Some(anchor)
+    };
+    let lines =
+        text.split_inclusive('\n').skip_while(|line| !is_mark(line, "ANCHOR:"));
+    let lines = lines.skip(1).take_while(|line| !is_mark(line, "ANCHOR_END:"));
+    Some(without_anchors(&lines.collect::<String>()))
+}
+
+/// A listing as readers see it: the lines that mark its parts are for the pages.
+pub fn without_anchors(text: &str) -> String {
+    let is_shown =
+        |line: &&str| !line.contains("ANCHOR:") && !line.contains("ANCHOR_END:");
+    text.split_inclusive('\n').filter(is_shown).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

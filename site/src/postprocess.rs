@@ -77,6 +77,11 @@ impl<'a> Postprocess<'a> {
         Ok(Self { book, live, history, sources, states })
     }
 
+    /// Puts the files that the pages show beside them.
+    pub fn files(&self, out: &Path) -> Result<()> {
+        self.sources.copy(self.book, out)
+    }
+
     /// Completes the pages of one language, below the folder of the whole output.
     pub fn pages(&self, language: &Language, out: &Path) -> Result<()> {
         let folder = out.join(self.book.subfolder(language));
@@ -94,17 +99,10 @@ impl<'a> Postprocess<'a> {
         Ok(())
     }
 
-    /// The number of a page's chapter, if it has one.
-    fn number(&self, path: &Path) -> Option<&str> {
-        let titles = &self.book.source().titles;
-        let title = titles.iter().find(|title| title.path.as_deref() == Some(path));
-        title.and_then(|title| title.number.as_deref())
-    }
-
     /// The page that holds all others: a title, the contents, and nothing folded.
     fn whole_book(&self, html: &str, language: &Language) -> String {
         let numbers: Vec<_> =
-            self.book.pages().map(|path| self.number(path)).collect();
+            self.book.pages().map(|path| self.book.number(path)).collect();
         let html = content::number(html, &numbers);
         let Settings { title, description, .. } = &language.settings;
         let front = format!(
@@ -119,10 +117,16 @@ impl<'a> Postprocess<'a> {
 
     /// The marks that every page gets in its text, and the contents of the page: below its chapter
     /// in the contents of the book, and beside it.
-    fn text(&self, html: &str, url: &str, path: &Path, source: &Path) -> String {
-        let html = content::number(html, &[self.number(path)]);
+    fn text(
+        &self,
+        html: &str,
+        (url, top): (&str, &str),
+        path: &Path,
+        source: &Path,
+    ) -> String {
+        let html = content::number(html, &[self.book.number(path)]);
         let html = content::names(&html, |name| self.sources.test(name));
-        let html = content::files(&html, |file| self.sources.file(file));
+        let html = content::files(&html, |file| self.sources.file(file, top));
         let sections = content::sections(&html);
         let changed = self.history.changed(source);
         let part = |part: &Captures| match (&part[1], changed) {
@@ -146,7 +150,7 @@ impl<'a> Postprocess<'a> {
             None => html.into_owned(),
         };
         let html = TURN.replace_all(&html, |turn: &Captures| {
-            let number = self.number(&Path::new(&turn[2]).with_extension("md"));
+            let number = self.book.number(&Path::new(&turn[2]).with_extension("md"));
             let number = number.map(|number| format!("{number}. "));
             format!("{}{}", &turn[1], number.unwrap_or_default())
         });
@@ -175,7 +179,7 @@ impl<'a> Postprocess<'a> {
 
         let file = shown.folder.join(path);
         let file = file.strip_prefix(&self.book.root).unwrap_or(&file);
-        let html = self.text(html, &url, path, file);
+        let html = self.text(html, (&url, &top), path, file);
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let about = About {
             title: content::title(&html)

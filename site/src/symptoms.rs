@@ -1,7 +1,6 @@
 //! The page of symptoms: somebody with a problem has a minute, so each entry has an address,
 //! leads to the section that knows more, and shows the lines to copy.
 
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
@@ -53,7 +52,7 @@ pub fn mistakes(text: &str, folder: &Path) -> Vec<(usize, String)> {
             report(line, &message);
         }
         for include in shown {
-            let Some(code) = code(include, folder) else { continue };
+            let Some(code) = page::shown(include, folder) else { continue };
             let lines = code.lines().count();
             let fault = if lines > MOST_LINES {
                 format!("has {lines} lines, and a cure at most {MOST_LINES}")
@@ -88,24 +87,6 @@ fn shown<'a>(
     includes.iter().filter(|include| lines.contains(&include.line)).collect()
 }
 
-/// The lines that an include shows; `None`, where there is no such file, which others
-/// report.
-fn code(include: &Include, folder: &Path) -> Option<String> {
-    let text = fs::read_to_string(folder.join(&include.file)).ok()?;
-    let Some(anchor) = &include.anchor else { return Some(text) };
-    let is_mark = |line: &str, kind: &str| {
-        let name = line
-            .split_once(kind)
-            .and_then(|(_, rest)| rest.split_whitespace().next());
-        name == Some(anchor)
-    };
-    let lines = text.lines().skip_while(|line| !is_mark(line, "ANCHOR:")).skip(1);
-    let lines = lines.take_while(|line| !is_mark(line, "ANCHOR_END:"));
-    let is_shown =
-        |line: &&str| !line.contains("ANCHOR:") && !line.contains("ANCHOR_END:");
-    Some(lines.filter(is_shown).flat_map(|line| [line, "\n"]).collect())
-}
-
 /// Whether each bracket has its counterpart, so that what is copied is whole.
 fn is_balanced(code: &str) -> bool {
     let count = |bracket: char| code.matches(bracket).count();
@@ -117,6 +98,8 @@ fn is_balanced(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says what it expects")]
+
+    use std::fs;
 
     use super::*;
 

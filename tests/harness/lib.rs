@@ -46,3 +46,6 @@ pub use recorded::{
 };
 pub use wait::{PATIENCE, pause, until, until_at_most, within};
 pub use whole::Run;
+
+/// Whether Cargo builds the tests with the features of crates of the whole workspace.
+pub const IN_WORKSPACE: bool = cfg!(feature = "workspace");

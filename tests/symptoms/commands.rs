@@ -68,6 +68,18 @@ async fn a_post_that_is_repeated_has_the_same_key() {
     assert!(key.is_some_and(|key| !key.is_empty()));
     assert_eq!(key, second.header("idempotency-key"));
     assert_eq!(first.json(), second.json());
+    assert_eq!(output.stdout, b"201\n");
+}
+
+#[tokio::test]
+async fn a_post_that_is_refused_is_not_repeated() {
+    let server = Server::start().await;
+    let url = server.url("/events");
+    let variables = [("URL", &*url), ("EVENT", "{}")];
+    let script = shell(code("key.sh"), &variables);
+    let refused = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+    let (output, _) = tokio::join!(script, server.answer(refused));
+    assert_eq!(output.stdout, b"400\n");
 }
 
 #[tokio::test]

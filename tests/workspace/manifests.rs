@@ -20,6 +20,7 @@ pub static TESTS: LazyLock<Table> = LazyLock::new(|| read("tests"));
 /// The manifests of all packages.
 pub static ALL: LazyLock<BTreeMap<String, Table>> = LazyLock::new(|| {
     let mut all = PROGRAMS.clone();
+    all.insert("exercises".into(), read("exercises"));
     all.insert("site".into(), read("site"));
     all.insert("tests".into(), TESTS.clone());
     all

@@ -9,8 +9,9 @@ use tests::root;
 use crate::manifests::entries;
 
 /// Folders of sources, with the lines that a file of them may have.
-const BOUNDS: [(&str, usize); 5] = [
+const BOUNDS: [(&str, usize); 6] = [
     ("examples", 350),
+    ("exercises", 500),
     ("tests", 500),
     ("site", 500),
     ("bench", 500),
@@ -49,8 +50,8 @@ fn files(folder: &Path, kinds: &[&str]) -> Vec<PathBuf> {
 
 /// All Rust sources of the repository, with their texts.
 fn rust() -> Vec<(String, String)> {
-    let folders =
-        ["examples", "tests", "site", "bench"].map(|name| root().join(name));
+    let folders = ["examples", "exercises", "tests", "site", "bench"]
+        .map(|name| root().join(name));
     let files = folders.iter().flat_map(|folder| files(folder, &["rs"]));
     files.map(|file| (shown(&file), fs::read_to_string(&file).unwrap())).collect()
 }

@@ -154,13 +154,22 @@ fn a_page_says_when_it_changed_where_git_knows() {
 }
 
 #[test]
-fn a_listing_names_its_file_and_leads_to_it_where_the_repository_has_an_address() {
+fn a_listing_leads_to_its_whole_file_in_the_book_or_in_a_repository_with_an_address()
+{
     let folder = copy_book();
     let book = folder.path();
     let plain = built(book, "tick.html");
-    assert!(
-        plain.contains("<p class=\"file\">examples/tick/main.rs</p>\n<pre><code")
-    );
+    let copy = "files/examples/tick/main.rs.txt";
+    assert!(plain.contains(&format!(
+        "<p class=\"file\"><a href=\"{copy}\">examples/tick/main.rs</a></p>\n<pre><code"
+    )));
+    let below = built(book, "it/tick.html");
+    assert!(below.contains(&format!("<a href=\"../{copy}\">examples/tick/main.rs")));
+    let file = fs::read_to_string(book.join("examples/tick/main.rs")).unwrap();
+    let lines: Vec<_> =
+        file.lines().filter(|line| !line.contains("ANCHOR")).collect();
+    let copied = built(book, copy);
+    assert_eq!(copied.lines().collect::<Vec<_>>(), lines);
     assert!(plain.contains("<code>two_<wbr>readers_<wbr>count_<wbr>apart</code>"));
     let url = "[output.html]\ngit-repository-url = \"https://example.org/sse\"\n";
     edit(book, "book.toml", "[output.html]\n", url);

@@ -1,0 +1,3 @@
+//! The exercises of `hello.md`.
+
+checks! {}

@@ -1,0 +1,3 @@
+//! The exercises of `servers.md`.
+
+checks! {}

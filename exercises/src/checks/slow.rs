@@ -1,0 +1,3 @@
+//! The exercises of `slow.md`.
+
+checks! {}

@@ -1,0 +1,4 @@
+//! The exercises: each starts with the fault that it says, and its answer has none.
+
+mod definitions;
+mod proof;

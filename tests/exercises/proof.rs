@@ -1,0 +1,159 @@
+//! The proof of all exercises: every version of each is built in one call of Cargo, and
+//! checked. `EXERCISE=NAME` leaves out all others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::path::{Path, PathBuf};
+
+use exercises::checks::check;
+use exercises::course::Course;
+use exercises::fault::Fault;
+use exercises::source::Files;
+use exercises::subject::Subject;
+use exercises::{cargo, folder};
+use futures_util::{StreamExt, stream};
+use tests::root;
+
+/// Checks at a time. They wait more than they compute.
+const AT_ONCE: usize = 8;
+
+/// A version of an exercise, and the fault that its check has to find.
+struct Version {
+    exercise: String,
+    /// As in `start`, `end` or `wrong-first`.
+    name: String,
+    files: Files,
+    fault: Option<String>,
+}
+
+/// The versions of all exercises, or of the one that the environment names.
+fn versions(course: &Course) -> Vec<Version> {
+    let only = env::var("EXERCISE").ok();
+    let mut versions = Vec::new();
+    for (name, definition) in &course.definitions {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
+        let mut add = |version: &str, files, fault: Option<&String>| {
+            versions.push(Version {
+                exercise: name.clone(),
+                name: version.into(),
+                files,
+                fault: fault.cloned(),
+            });
+        };
+        let fault = Some(&definition.fault);
+        let breaks = definition.breaks();
+        let start = course.start(definition).unwrap();
+        let end = course.end(definition).unwrap();
+        assert_ne!(start, end, "{name} has nothing to do");
+        add("start", start, fault.filter(|_| !breaks));
+        add("end", end, fault.filter(|_| breaks));
+        for (fault, files) in course.wrong(definition).unwrap() {
+            add(&format!("wrong-{fault}"), files, Some(&fault));
+        }
+    }
+    assert!(!versions.is_empty(), "no exercise is called {only:?}");
+    versions
+}
+
+/// Builds all versions, and returns the program of each, by its package's name.
+async fn build(versions: &[Version]) -> BTreeMap<String, PathBuf> {
+    let exe = env::current_exe().unwrap();
+    let target = exe.ancestors().nth(3).unwrap();
+    let packages =
+        versions.iter().map(|version| (package(version), version.files.clone()));
+    let packages: BTreeMap<_, _> = packages.collect();
+    // The features of crates that are compiled already: those of `cargo run --example`, or
+    // of the tests of the whole workspace.
+    let (like, kinds): (&[_], &[_]) = if tests::IN_WORKSPACE {
+        (
+            &["examples", "exercises", "site", "tests"],
+            &["dependencies", "dev-dependencies"],
+        )
+    } else {
+        (&["examples"], &["dependencies"])
+    };
+    let folder = target.join("exercises");
+    folder::write_workspace(&root(), &folder, &packages, like, kinds).unwrap();
+    let variables =
+        [("CARGO_TARGET_DIR", target), ("CARGO_INCREMENTAL", Path::new("0"))];
+    let built = cargo::run(&folder, &["--workspace"], &variables).await;
+    built.unwrap_or_else(|fault| panic!("{}", fault.came))
+}
+
+fn package(version: &Version) -> String {
+    format!("{}--{}", version.exercise, version.name)
+}
+
+/// The sentence that says what is wrong with a version, if something is.
+async fn prove(version: &Version, program: &Path) -> Option<String> {
+    let mut subject = Subject::program(program).unwrap();
+    let found = check(&version.exercise, &mut subject).await.err();
+    let name = found.as_ref().map(|fault| &fault.name);
+    if name == version.fault.as_ref() {
+        return None;
+    }
+    let exercise = &version.exercise;
+    let came = match found {
+        None => "nothing is wrong with it".into(),
+        Some(Fault { name, came, should }) => {
+            format!(
+                "{name}: {came:?} came, not {should:?}; stderr: {}",
+                subject.stderr()
+            )
+        }
+    };
+    let wanted = version.fault.as_deref().unwrap_or("nothing wrong");
+    Some(format!(
+        "exercises/{exercise}, its {}: not {wanted}, but {came}",
+        version.name
+    ))
+}
+
+#[tokio::test]
+async fn every_start_has_the_fault_that_it_says_and_every_answer_has_none() {
+    let course = Course::load(&root()).unwrap();
+    let versions = versions(&course);
+    let programs = build(&versions).await;
+    let proofs =
+        versions.iter().map(|version| prove(version, &programs[&package(version)]));
+    let wrong: Vec<_> = stream::iter(proofs)
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |wrong| wrong)
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A check that no wrong answer fails says nothing.
+#[test]
+fn every_fault_is_shown_by_a_version() {
+    let course = Course::load(&root()).unwrap();
+    let versions = versions(&course);
+    let mut unseen = Vec::new();
+    for (name, definition) in &course.definitions {
+        let own = versions.iter().filter(|version| &version.exercise == name);
+        let shown: BTreeSet<_> = own.filter_map(|own| own.fault.as_ref()).collect();
+        let faults = definition.faults.keys();
+        let unshown =
+            faults.filter(|fault| !shown.contains(fault) && !shown.is_empty());
+        unseen.extend(unshown.map(|fault| format!("{name}: {fault}")));
+    }
+    assert!(unseen.is_empty(), "add wrong-FAULT.diff or .rs for {unseen:#?}");
+}
+
+#[test]
+fn a_chain_of_exercises_ends_as_the_program_that_it_says() {
+    let course = Course::load(&root()).unwrap();
+    for (name, definition) in &course.definitions {
+        let Some(program) = &definition.ends_as else { continue };
+        let mut end = course.end(definition).unwrap();
+        let mut program = course.program(program).unwrap();
+        // The manifest gains what a step needs, in an order of its own.
+        for files in [&mut end, &mut program] {
+            files.remove("Cargo.toml");
+        }
+        assert_eq!(end, program, "{name}");
+    }
+}
