@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use streams::Act::{Generates, Stores, Waits};
-use streams::Stream::{self, Answer, Completion, Get, Put};
+use streams::Stream::{self, Answer, Completion, Get, Job, Put};
 use tests::root;
 
 /// Makes of a promise in a row a test, or nothing where the program is exempt.
@@ -168,6 +168,21 @@ programs! {
         ])
         page: kept(&["A stand-in for a language model.", "knows nothing"])
         stop: kept(Completion, Waits, "data: {", streams::whole_chunks)
+    }
+    progress {
+        address: kept()
+        head: kept(Job("1000"))
+        method_head: kept(&["/"], Job("20000"))
+        silence: kept(Job("40000"), "event: progress\n")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("GET", "/jobs/x", 404, None, "no such job"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("GET", "/jobs", 405, Some("POST"), "not supported"),
+            ("PUT", "/jobs/1", 405, Some("DELETE, GET, HEAD"), "not supported"),
+        ])
+        page: kept(&["new EventSource(`jobs/"])
+        stop: kept(Job("40000"), Waits, "event: progress\n", streams::says_that_it_is_cancelled)
     }
     feed {
         address: kept()
