@@ -8,16 +8,18 @@ use tests::root;
 use crate::manifests::{PROGRAMS, TESTS, entries, folders, targets};
 
 /// Programs whose tests stand in a file of another program's folder.
-const TESTED_ELSEWHERE: [(&str, &str); 1] = [("chat_naive", "tests/chat/naive.rs")];
+const TESTED_ELSEWHERE: [(&str, &str); 2] =
+    [("chat_naive", "tests/chat/naive.rs"), ("llm_small", "tests/llm/small.rs")];
 
 /// A package of programs so small that the README has one row for all of them.
 const IN_ONE_ROW: &str = "cures";
 
 /// Programs that the book does not mount under `/live/`, with the reason.
-const NOT_MOUNTED: [(&str, &str); 4] = [
+const NOT_MOUNTED: [(&str, &str); 5] = [
     ("hello", "it has no router: it needs no crate"),
     ("chat_naive", "it is wrong on purpose"),
     ("client", "it is no server"),
+    ("llm_small", "`llm` is mounted, which is the same for a reader"),
     ("cures", "they are many, have no page, and are there to be copied"),
 ];
 
