@@ -12,7 +12,6 @@ use super::failure::{End, Exit, Failure};
 /// for more has made a mistake, and nobody would notice that the client still waits.
 pub const MAX_RETRY: Duration = Duration::from_secs(24 * 3600);
 
-// ANCHOR: check
 /// Passes a response on if it is a stream. `last_event_id` is the one that was sent.
 pub fn check(response: Response, last_event_id: &str) -> Result<Response, Failure> {
     let status = response.status();
@@ -42,7 +41,6 @@ pub fn check(response: Response, last_event_id: &str) -> Result<Response, Failur
         _ => Err(Failure::refused(answered)),
     }
 }
-// ANCHOR_END: check
 
 /// All values of a header, as one text.
 fn joined(headers: &HeaderMap, name: HeaderName) -> String {
@@ -51,7 +49,6 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
-// ANCHOR: type
 /// Whether a response is a stream of events, as the Fetch standard finds its type: of
 /// several, the last one that is valid. Its parameters do not matter: a stream is UTF-8
 /// anyway (9.2.5).
@@ -91,7 +88,6 @@ fn is_valid(essence: &str) -> bool {
         .split_once('/')
         .is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
 }
-// ANCHOR_END: type
 
 /// Whether a response has a content coding, although none was asked for.
 fn is_encoded(headers: &HeaderMap) -> bool {

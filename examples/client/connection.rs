@@ -31,7 +31,6 @@ pub struct Connector {
 }
 
 impl Connector {
-    // ANCHOR: client
     pub fn new(options: &Options) -> Result<Self, End> {
         let origin = options.url.origin();
         let has_headers = !options.headers.is_empty();
@@ -63,9 +62,7 @@ impl Connector {
             .map_err(|error| End(Exit::Usage, format!("cannot connect: {error}")))?;
         Ok(Self { client, proxies })
     }
-    // ANCHOR_END: client
 
-    // ANCHOR: connect
     /// Connects, and returns the response if it is a stream.
     pub async fn connect(
         &self,
@@ -98,7 +95,6 @@ impl Connector {
         let via = self.via(response.url());
         check(response, last_event_id).map_err(|failure| failure.with(&via))
     }
-    // ANCHOR_END: connect
 
     /// A remark that names the proxy on the way to a URL, or nothing where there is none.
     pub fn via(&self, url: &Url) -> String {

@@ -98,7 +98,6 @@ fn report(End(code, why): End) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-// ANCHOR: follow
 /// Follows the stream for as long as there is hope.
 async fn follow(options: Options) -> Result<Infallible, End> {
     let connector = Connector::new(&options)?;
@@ -129,9 +128,7 @@ struct Attempt {
     /// How long the server asks us to stay away, if it does.
     retry_after: Option<Duration>,
 }
-// ANCHOR_END: follow
 
-// ANCHOR: backoff
 /// How long to wait before the next attempt: never less than the reconnection time (9.2.3)
 /// or than `Retry-After`, up to a day, and longer each time that there was no event, as the
 /// standard allows. Chance keeps apart the readers that have lost the server at the same
@@ -142,9 +139,7 @@ fn backoff(retry: Duration, fruitless: u32, retry_after: Duration) -> Duration {
     let wait = doubled.min(retry.max(MAX_WAIT)).max(retry_after);
     wait.mul_f64(rand::random_range(1.0..1.5))
 }
-// ANCHOR_END: backoff
 
-// ANCHOR: read
 /// Connects once, and prints events until there are no more.
 async fn attempt(
     connector: &Connector,
@@ -160,6 +155,7 @@ async fn attempt(
     };
     say(&format!("connected{}", connector.via(response.url())));
     let start = Instant::now();
+    // ANCHOR: watch
     let failure = loop {
         // The clock runs while we read: if our own output has to wait, for a pager or a
         // slow program, the server is not to blame.
@@ -178,9 +174,9 @@ async fn attempt(
         // A program that reads our output gets these events now, not with the next ones.
         output.flush()?;
     };
+    // ANCHOR_END: watch
     into_attempt(failure, is_fruitful)
 }
-// ANCHOR_END: read
 
 fn into_attempt(failure: Failure, is_fruitful: bool) -> Result<Attempt, End> {
     match failure {

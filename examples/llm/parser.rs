@@ -14,7 +14,7 @@ use memchr::{memchr, memchr2};
 /// A byte order mark at the start of a stream is not part of its first line (9.2.6).
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-// ANCHOR: types
+// ANCHOR: event
 /// An event as EventSource would hand it to the page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -24,6 +24,7 @@ pub struct Event<'a> {
     /// The ID of this event or of an earlier one; empty where there was none.
     pub last_event_id: &'a str,
 }
+// ANCHOR_END: event
 
 /// The error for an event that has more bytes than [`Parser::new`] allows.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +58,6 @@ pub struct Parser {
     /// The reconnection time, which outlives them, too.
     retry: Option<Duration>,
 }
-// ANCHOR_END: types
 
 impl Parser {
     /// A parser that stops with [`TooLarge`] where it would have to keep more than
@@ -81,7 +81,6 @@ impl Parser {
         }
     }
 
-    // ANCHOR: feed
     /// Takes the next bytes of the stream. Read all the events that it returns: the bytes
     /// are parsed while the events are read.
     pub fn feed<'a>(&'a mut self, bytes: &'a [u8]) -> Events<'a> {
@@ -95,7 +94,6 @@ impl Parser {
         *self = Self::new(self.max_event, take(&mut self.last_event_id));
         self.retry = retry;
     }
-    // ANCHOR_END: feed
 
     /// The value that a client sends as `Last-Event-ID` when it connects again (9.2.3),
     /// unless it is empty.
@@ -108,7 +106,6 @@ impl Parser {
         self.retry
     }
 
-    // ANCHOR: lines
     /// Takes the rest of a line, if the end of the line is among the bytes, and returns
     /// whether the line has completed an event.
     fn next_line(&mut self, bytes: &mut &[u8]) -> Result<Option<bool>, TooLarge> {
@@ -170,25 +167,28 @@ impl Parser {
             self.in_data = true;
         }
     }
-    // ANCHOR_END: lines
 
-    // ANCHOR: interpret
     /// Interprets one line by section 9.2.6, and returns whether an event is complete. The
     /// line is decoded here, when all of it has arrived, so that no character is cut in two.
     fn interpret(&mut self, mut line: &[u8]) -> bool {
         if take(&mut self.first) {
             line = line.strip_prefix(BOM).unwrap_or(line);
         }
+        // ANCHOR: dispatch
         if line.is_empty() {
+            // ANCHOR: commit
             if let Some(id) = self.id.take() {
                 self.last_event_id = id;
             }
             if self.data.pop().is_some() {
                 return true; // the LF of the last line of data is gone
             }
+            // ANCHOR_END: commit
             self.event_type.clear();
             return false;
         }
+        // ANCHOR_END: dispatch
+        // ANCHOR: fields
         let (name, value) = field(line);
         match name {
             b"data" => {
@@ -205,9 +205,9 @@ impl Parser {
             b"retry" => self.retry = milliseconds(value).or(self.retry),
             _ => {} // a comment, whose name is empty, or an unknown field
         }
+        // ANCHOR_END: fields
         false
     }
-    // ANCHOR_END: interpret
 }
 
 /// Splits a line into the name of its field and the value, without one leading space.
@@ -233,7 +233,6 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
     digits.parse().ok().map(Duration::from_millis)
 }
 
-// ANCHOR: events
 /// The events in the bytes that [`Parser::feed`] was given.
 #[must_use = "the bytes are parsed by reading their events"]
 pub struct Events<'a> {
@@ -262,7 +261,6 @@ impl Events<'_> {
         Ok(None)
     }
 }
-// ANCHOR_END: events
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -6,6 +6,7 @@ mod arguments;
 mod certificates;
 mod client;
 mod comes_back;
+mod first;
 mod libraries;
 mod limits;
 mod others;

@@ -76,9 +76,12 @@ async fn build(versions: &[Version]) -> BTreeMap<String, PathBuf> {
     };
     let folder = target.join("exercises");
     folder::write_workspace(&root(), &folder, &packages, like, kinds).unwrap();
-    let variables =
-        [("CARGO_TARGET_DIR", target), ("CARGO_INCREMENTAL", Path::new("0"))];
-    let built = cargo::run(&folder, &["--workspace"], &variables).await;
+    let mut command = cargo::command(&folder);
+    command
+        .arg("--workspace")
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_INCREMENTAL", "0");
+    let built = cargo::run(command).await;
     built.unwrap_or_else(|fault| panic!("{}", fault.came))
 }
 
@@ -118,11 +121,9 @@ async fn every_start_has_the_fault_that_it_says_and_every_answer_has_none() {
     let programs = build(&versions).await;
     let proofs =
         versions.iter().map(|version| prove(version, &programs[&package(version)]));
-    let wrong: Vec<_> = stream::iter(proofs)
-        .buffer_unordered(AT_ONCE)
-        .filter_map(async |wrong| wrong)
-        .collect()
-        .await;
+    let found: Vec<_> =
+        stream::iter(proofs).buffer_unordered(AT_ONCE).collect().await;
+    let wrong: Vec<_> = found.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

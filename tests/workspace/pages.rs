@@ -122,7 +122,7 @@ fn a_claim_that_rests_on_a_document_links_to_it() {
     assert!(astray.is_empty(), "{astray:#?}");
 }
 
-/// A browser's version is included from the file in which a test has recorded it. `client.md`
+/// A browser's version is included from the file in which a test has recorded it. `measurements.md`
 /// alone has a table of what was seen by hand, with its date.
 #[test]
 fn a_page_names_the_version_of_a_browser_as_a_test_has_recorded_it() {
@@ -132,7 +132,8 @@ fn a_page_names_the_version_of_a_browser_as_a_test_has_recorded_it() {
             let behind = text.split(name).skip(1);
             let version =
                 |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
-            if !page.ends_with("/client.md") && behind.into_iter().any(version) {
+            if !page.ends_with("/measurements.md") && behind.into_iter().any(version)
+            {
                 by_hand.push(format!("{page}: {name}"));
             }
         }
@@ -147,9 +148,9 @@ type Figure = (&'static str, &'static str, &'static str, &'static str, usize, us
 const FIGURES: [Figure; 12] = [
     ("slow", "table", "| server", "| chat |", 4, 1),
     ("slow", "table", "| server", "| chat |", 6, 1),
-    ("slow", "table", "| server", "| chat |", 7, 1),
-    ("slow", "table", "| server", "| peer-hyper |", 4, 1),
-    ("slow", "table", "| server", "| floor |", 4, 1),
+    ("measurements", "table", "| server", "| chat |", 7, 1),
+    ("measurements", "table", "| server", "| peer-hyper |", 4, 1),
+    ("measurements", "table", "| server", "| floor |", 4, 1),
     ("feed", "feed", "ANCHOR: short", "| redb 4.6.0 |", 1, 2),
     ("feed", "feed", "ANCHOR: throughput", "| embedded", 2, 2),
     ("feed", "feed", "ANCHOR: throughput", "| embedded", 3, 2),
