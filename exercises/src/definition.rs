@@ -30,6 +30,8 @@ pub struct Definition {
     pub words: BTreeMap<String, BTreeMap<String, String>>,
     /// A program whose files are the same as those of the end.
     pub ends_as: Option<String>,
+    /// A program that its check starts, and that not every machine has.
+    pub needs: Option<String>,
 }
 
 /// The files that an exercise is about.
@@ -70,6 +72,7 @@ struct Toml {
     #[serde(default)]
     words: BTreeMap<String, BTreeMap<String, String>>,
     ends_as: Option<String>,
+    needs: Option<String>,
 }
 
 /// Reads every definition in a folder, by name.
@@ -124,6 +127,7 @@ impl Definition {
             faults: toml.faults,
             words: toml.words,
             ends_as: toml.ends_as,
+            needs: toml.needs,
         };
         let needed = definition.needed();
         ensure!(
