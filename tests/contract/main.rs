@@ -234,6 +234,7 @@ const EXEMPT: &[(&str, &str)] = &[
     ("cure_room", SMALL),
     ("feed_naive", "it is wrong on purpose"),
     ("feed_small", "a reader writes it: `tests/feed/small.rs` has what it promises"),
+    ("llm_small", "a chapter builds it: `tests/llm/small.rs` has its tests"),
     ("wait_await", NO_SERVER),
     ("wait_block", NO_SERVER),
     ("wait_borrow", NO_SERVER),
