@@ -102,6 +102,7 @@ programs! {
             ("GET", "/nope", 404, None, "not be found"),
             ("GET", "/wire", 404, None, "not be found"),
             ("GET", "/wire/b", 404, None, "nothing was put here"),
+            ("GET", "/parse", 405, Some("POST"), "not supported"),
             ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
             ("POST", "/wire/a", 405, Some("GET, HEAD, PUT"), "not supported"),
         ])
