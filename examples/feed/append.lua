@@ -1,7 +1,7 @@
 -- Appends an event, unless its idempotency key is known, and returns its ID, or nil if the
 -- key is another event's. Redis runs nothing else in between: of two appends that come at
 -- once with the same key, one finds the event of the other.
--- ANCHOR: script
+-- ANCHOR: once
 local stream, keys, in_order = unpack(KEYS)
 local key, keep, type, data = unpack(ARGV)
 local function event(id)
@@ -18,6 +18,7 @@ end
 local new = redis.call(
     'XADD', stream, 'MAXLEN', '~', keep, '*', 'type', type, 'data', data)
 redis.call('HSET', keys, key, new)
+-- ANCHOR_END: once
 redis.call('RPUSH', in_order, new, key)
 -- A key is forgotten with its event: here, a hundred of the oldest at most.
 for _ = 1, 100 do
@@ -27,4 +28,3 @@ for _ = 1, 100 do
     if redis.call('HGET', keys, key) == id then redis.call('HDEL', keys, key) end
 end
 return new
--- ANCHOR_END: script

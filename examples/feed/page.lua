@@ -1,7 +1,6 @@
 -- Reads the entry with an ID, if it is there, and entries that follow: one at least, and no
 -- more than are sent at a time. What is read and not sent would be read again, many times if
 -- events are large. Of the entry itself the ID is enough.
--- ANCHOR: page
 local stream = KEYS[1]
 local id, most, room = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local page, events, from = {}, 0, id
@@ -24,4 +23,3 @@ while true do
     if #entries < 8 then return page end
     from = '(' .. page[#page][1]
 end
--- ANCHOR_END: page

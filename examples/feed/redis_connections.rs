@@ -56,7 +56,6 @@ impl Connections {
         self.client.get_connection_info().addr().to_string()
     }
 
-    // ANCHOR: connect
     /// Opens both connections, and returns the one that may wait.
     pub async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
         // ANCHOR: two
@@ -85,7 +84,6 @@ impl Connections {
             }
         }
     }
-    // ANCHOR_END: connect
 
     async fn share(&self) -> Result<Shared, Failure> {
         let connection = self.open(PATIENCE).await?;

@@ -17,13 +17,11 @@ use super::log::{
 use super::redis_connections::{BLOCK, Connections, STREAM};
 use super::store::MAX_READS;
 
-// ANCHOR: names
 /// IDs by idempotency key, and the same in the order in which they came: ID, key, ID, key.
 /// The word in braces is that of `STREAM`, so a cluster of Redis would keep all three on one
 /// node, and one script may touch them.
 const KEYS: &str = "{feed}:keys";
 const KEY_ORDER: &str = "{feed}:keys-in-order";
-// ANCHOR_END: names
 
 /// The pause after a failure. It doubles with each further failure, up to `MAX_PAUSE`.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -67,7 +65,6 @@ impl RedisStreams {
         Ok((store, tail))
     }
 
-    // ANCHOR: follow
     /// Keeps the one connection of this server that waits for events. All readers share it.
     async fn follow(
         self: Arc<Self>,
@@ -83,6 +80,7 @@ impl RedisStreams {
             if connected.elapsed() > MAX_PAUSE {
                 pause = PAUSE;
             }
+            // ANCHOR: again
             blocking = loop {
                 sleep(pause).await;
                 pause = MAX_PAUSE.min(2 * pause);
@@ -91,6 +89,7 @@ impl RedisStreams {
                     Err(failure) => self.redis.give_up(&failure),
                 }
             };
+            // ANCHOR_END: again
             if self.redis.shared().is_ok_and(|shared| !shared.is_replica) {
                 tracing::info!("Redis is back");
             }
@@ -104,6 +103,7 @@ impl RedisStreams {
         blocking: &mut MultiplexedConnection,
         tail: &Tail,
     ) -> Failure {
+        // ANCHOR: read
         let mut read = async || -> Result<Infallible, Failure> {
             loop {
                 let newest = tail.newest();
@@ -125,11 +125,13 @@ impl RedisStreams {
                 }
             }
         };
+        // ANCHOR_END: read
         let shared = match self.redis.shared() {
             Ok(shared) => shared,
             Err(failure) => return failure,
         };
         let lost = |why: &str| Failure::Unavailable(why.into());
+        // ANCHOR: race
         tokio::select! {
             Err(failure) = read() => failure,
             () = shared.failed.cancelled() => lost("a request failed"),
@@ -137,10 +139,9 @@ impl RedisStreams {
                 lost("its address leads to a primary by now")
             }
         }
+        // ANCHOR_END: race
     }
-    // ANCHOR_END: follow
 
-    // ANCHOR: append
     pub async fn append(
         &self,
         event: Event,
@@ -162,7 +163,6 @@ impl RedisStreams {
         let appended: Option<String> = self.redis.shared()?.run(&append).await?;
         appended.ok_or(Failure::KeyTaken).and_then(id)
     }
-    // ANCHOR_END: append
 
     pub async fn get(&self, id: Id) -> Result<Option<Event>, Failure> {
         let _turn = self.turns.acquire().await;
@@ -176,7 +176,6 @@ impl RedisStreams {
         self.page(last).await
     }
 
-    // ANCHOR: after
     /// One script reads the event itself and what follows it, so both are there at one
     /// time. Asked one after the other, what lies between might have been trimmed away.
     async fn page(&self, last: Id) -> Result<Next<Encoded>, Failure> {
@@ -197,6 +196,7 @@ impl RedisStreams {
             let event = event(fields).unwrap_or_else(Event::foreign);
             events.push((id, event.encode(id)));
         }
+        // ANCHOR: look
         match events.first() {
             // ANCHOR: is_there
             Some((first, _)) if *first == last => {
@@ -213,8 +213,8 @@ impl RedisStreams {
             _ => Ok(Next::Gap { resume_after: self.nearest(last).await? }),
             // ANCHOR_END: gap
         }
+        // ANCHOR_END: look
     }
-    // ANCHOR_END: after
 
     /// The newest event that is no newer than this ID, or else the start.
     async fn nearest(&self, id: Id) -> Result<Id, Failure> {
@@ -270,7 +270,6 @@ impl RedisStreams {
             .await
     }
 
-    // ANCHOR: sweep
     /// Removes, now and then, events that are too old. The newest event stays: a reader that
     /// has that one has missed nothing.
     async fn sweep(self: Arc<Self>, tail: Arc<Tail>) {
@@ -296,7 +295,6 @@ impl RedisStreams {
         tail.forget_before(oldest);
         Ok(())
     }
-    // ANCHOR_END: sweep
 }
 
 fn id(text: String) -> Result<Id, Failure> {

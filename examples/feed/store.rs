@@ -15,6 +15,7 @@ pub enum Store {
     Disk(Disk),
     Redis(Arc<RedisStreams>),
 }
+// ANCHOR_END: store
 
 impl Store {
     /// Returns when the event is durable: on disk, or as durable as Redis makes it.
@@ -52,4 +53,3 @@ impl Store {
         }
     }
 }
-// ANCHOR_END: store

@@ -12,6 +12,7 @@
 //! definition exercises/NAME    pages      titles and tasks
 //! subject    the program       server     the other side of a client
 //! events     its streams       cargo      compiles it
+//! redis      a server that some of them need
 //! source     programs, their regions and differences
 //! fault      words             what is wrong, in the page's language
 //! ```
@@ -26,6 +27,7 @@ pub mod fault;
 pub mod folder;
 pub mod pages;
 pub mod progress;
+pub mod redis;
 pub mod server;
 pub mod source;
 pub mod subject;

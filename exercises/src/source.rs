@@ -85,7 +85,7 @@ fn read(
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.context("a file of the book has a name")?;
-        let is_source = ["rs", "html", "js", "txt"]
+        let is_source = ["rs", "html", "js", "lua", "txt"]
             .iter()
             .any(|kind| path.extension().is_some_and(|own| own == *kind));
         let is_wanted = if is_alone { name == main } else { !is_other(name) };

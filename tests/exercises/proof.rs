@@ -24,6 +24,8 @@ struct Version {
     name: String,
     files: Files,
     fault: Option<String>,
+    /// A program that its check starts, and that not every machine has.
+    needs: Option<String>,
 }
 
 /// The versions of all exercises, or of the one that the environment names.
@@ -40,6 +42,7 @@ fn versions(course: &Course) -> Vec<Version> {
                 name: version.into(),
                 files,
                 fault: fault.cloned(),
+                needs: definition.needs.clone(),
             });
         };
         let fault = Some(&definition.fault);
@@ -58,7 +61,7 @@ fn versions(course: &Course) -> Vec<Version> {
 }
 
 /// Builds all versions, and returns the program of each, by its package's name.
-async fn build(versions: &[Version]) -> BTreeMap<String, PathBuf> {
+async fn build(versions: &[Version], folder: &str) -> BTreeMap<String, PathBuf> {
     let exe = env::current_exe().unwrap();
     let target = exe.ancestors().nth(3).unwrap();
     let packages =
@@ -74,7 +77,7 @@ async fn build(versions: &[Version]) -> BTreeMap<String, PathBuf> {
     } else {
         (&["examples"], &["dependencies"])
     };
-    let folder = target.join("exercises");
+    let folder = target.join(folder);
     folder::write_workspace(&root(), &folder, &packages, like, kinds).unwrap();
     let mut command = cargo::command(&folder);
     command
@@ -116,9 +119,24 @@ async fn prove(version: &Version, program: &Path) -> Option<String> {
 
 #[tokio::test]
 async fn every_start_has_the_fault_that_it_says_and_every_answer_has_none() {
+    prove_all(None, "exercises").await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn the_same_is_so_where_a_check_starts_a_redis() {
+    prove_all(Some("redis-server"), "exercises-redis").await;
+}
+
+/// Proves the exercises whose checks need this program, or none.
+async fn prove_all(needs: Option<&str>, folder: &str) {
     let course = Course::load(&root()).unwrap();
-    let versions = versions(&course);
-    let programs = build(&versions).await;
+    let mut versions = versions(&course);
+    versions.retain(|version| version.needs.as_deref() == needs);
+    if versions.is_empty() {
+        return; // `EXERCISE` names another one
+    }
+    let programs = build(&versions, folder).await;
     let proofs =
         versions.iter().map(|version| prove(version, &programs[&package(version)]));
     let found: Vec<_> =

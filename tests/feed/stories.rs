@@ -153,3 +153,18 @@ async fn the_bytes_are_those_of_the_transcript() {
     stream.mask(&ids[1], "1764001234868-0");
     stream.assert("feed");
 }
+
+/// Two servers with a file each are not one log: the ID of one says nothing to the other.
+#[tokio::test]
+async fn a_reader_that_moves_to_a_server_with_a_log_of_its_own_gets_a_resync() {
+    let folders = [tempdir().unwrap(), tempdir().unwrap()];
+    let ann = Feed::start(folders[0].path()).await;
+    let bob = Feed::start(folders[1].path()).await;
+    let before = bob.note("before").await;
+    let last = ann.note("one").await;
+    ann.note("never seen").await;
+    bob.note("after").await;
+    let mut reader = bob.back(&last).await;
+    assert_eq!(reader.resync("unknown").await, before);
+    assert_eq!(reader.next().await.data, "after");
+}

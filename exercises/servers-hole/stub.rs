@@ -1,0 +1,4 @@
+            Some(_) => {
+                events.retain(|(id, _)| *id != last);
+                Ok(events.into())
+            }
