@@ -28,7 +28,6 @@ use edge::{Limits, read, refuse_foreign};
 use room::Kind;
 pub use room::{MAX_USERS, Room};
 
-// ANCHOR: bounds
 /// Bytes of one message: a few paragraphs.
 const MAX_MESSAGE: usize = 4_096;
 /// Files that are open besides the connections of the users.
@@ -37,9 +36,7 @@ const FILES: usize = 64;
 const BACKLOG: i32 = 4_096;
 /// How long the streams may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
-// ANCHOR_END: bounds
 
-// ANCHOR: main
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
@@ -66,6 +63,7 @@ async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
     let stopped = stop_signal()?; // before the line below: a script may answer it at once
     println!("listening on http://{}", listener.local_addr()?);
     let room = Room::new(limits.streams);
+    // ANCHOR: stop
     let server = edge::server(listener, limits, room.stop.clone())?;
     let handle = server.handle();
     // On a worker thread, like the streams: what one connection gives back to the
@@ -73,13 +71,17 @@ async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
     let serving = tokio::spawn(server.try_serve(router(room.clone())));
     let stopping = async {
         stopped.await;
+        // ANCHOR: stopping
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
         room.stop.cancel();
+        // ANCHOR_END: stopping
         Ok(())
     };
     tokio::try_join!(async { serving.await? }, stopping).map(|_| ())
+    // ANCHOR_END: stop
 }
 
+// ANCHOR: signal
 /// Listens from now on for Ctrl-C and SIGTERM. The future waits for the first of them.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
@@ -94,7 +96,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
         tokio::select! { _ = ctrl_c.recv() => {}, _ = stop.recv() => {} }
     })
 }
-// ANCHOR_END: main
+// ANCHOR_END: signal
 
 // ANCHOR: router
 pub fn router(room: Arc<Room>) -> Router {
@@ -121,19 +123,11 @@ impl Listen {
     async fn handle(&self, req: &Request, res: &mut Response) -> Reply<()> {
         refuse_foreign(req)?;
         refuse_unknown(req, &["as", "after", "lastEventId"])?;
-        let id = match req.query::<String>("as") {
-            Some(id) => {
-                parse_id(&id).ok_or_else(|| bad("`as` is not 32 hex digits"))?
-            }
-            None => rand::random(),
-        };
+        let id = user_id(req)?;
         if req.method() == Method::HEAD {
             send(res, stream::empty()); // the head alone, and nobody joins
             return Ok(());
         }
-        let full = |room::Full| {
-            StatusError::service_unavailable().brief("the room is full")
-        };
         let reader = self.0.join(id, last_event_id(req)).map_err(full)?;
         let end = reader.stop.clone().cancelled_owned();
         let events = stream::unfold(reader, async |mut reader| {
@@ -145,7 +139,16 @@ impl Listen {
 }
 // ANCHOR_END: listen
 
-// ANCHOR: last_event_id
+/// The id of a user, which the client draws. One without an id is somebody new.
+fn user_id(req: &Request) -> Reply<u128> {
+    let Some(id) = req.query::<String>("as") else { return Ok(rand::random()) };
+    parse_id(&id).ok_or_else(|| bad("`as` is not 32 hex digits"))
+}
+
+fn full(_: room::Full) -> StatusError {
+    StatusError::service_unavailable().brief("the room is full")
+}
+
 /// The ID of the last event that a client has: in the header, or in the URL from a client
 /// that cannot set it. An EventSource that connects again asks for the URL that it was made
 /// with, so its header is newer. Two libraries call it `lastEventId`.
@@ -164,9 +167,7 @@ fn refuse_unknown(req: &Request, known: &[&str]) -> Reply<()> {
         None => Ok(()),
     }
 }
-// ANCHOR_END: last_event_id
 
-// ANCHOR: send
 /// Sends a stream that no cache keeps, and no proxy holds back.
 fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
     let unbuffered = HeaderName::from_static("x-accel-buffering");
@@ -177,7 +178,6 @@ fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) 
     ]);
     res.stream(events.map(Ok::<_, Infallible>));
 }
-// ANCHOR_END: send
 
 // ANCHOR: say
 struct Say(Arc<Room>);
@@ -201,7 +201,6 @@ impl Say {
 }
 // ANCHOR_END: say
 
-// ANCHOR: message
 /// The text of a message, unless the body is no text, or empty.
 fn message(body: &[u8]) -> Reply<&str> {
     let text = str::from_utf8(body).map_err(|_| bad("the body is not UTF-8"))?;
@@ -216,7 +215,6 @@ fn message(body: &[u8]) -> Reply<&str> {
     // ANCHOR_END: control
     Ok(text)
 }
-// ANCHOR_END: message
 
 fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)

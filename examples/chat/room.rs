@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-// ANCHOR: bounds
 /// Users at once, if so many files may be open: an idle one costs less than 16 KiB in this
 /// program, so all together 256 MiB. (One that does not read costs more in the kernel.)
 pub const MAX_USERS: usize = 16_384;
@@ -29,7 +28,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence after which a comment is sent: proxies cut quiet streams, nginx after 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-// ANCHOR_END: bounds
 
 // ANCHOR: room
 #[derive(Default)]
@@ -45,6 +43,7 @@ pub struct Room {
     /// Ends all streams when it is cancelled.
     pub stop: CancellationToken,
 }
+// ANCHOR_END: room
 
 #[derive(Default)]
 struct Users {
@@ -61,6 +60,7 @@ struct User {
     stop: CancellationToken,
 }
 
+// ANCHOR: log
 /// The latest events, in order.
 #[derive(Default)]
 struct Log {
@@ -80,6 +80,7 @@ struct Entry {
     /// The event, encoded once for all readers.
     bytes: Bytes,
 }
+// ANCHOR_END: log
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -87,10 +88,8 @@ pub enum Kind {
     /// Somebody joined, or left.
     Announcement,
 }
-// ANCHOR_END: room
 
 impl Log {
-    // ANCHOR: forget
     /// Removes the oldest event of a kind of which there is one too many.
     fn forget(&mut self) {
         let is_announcement = |entry: &Entry| entry.kind == Kind::Announcement;
@@ -108,7 +107,6 @@ impl Log {
             }
         }
     }
-    // ANCHOR_END: forget
 
     /// The first event after this position.
     fn after(&self, position: u64) -> Option<&Entry> {
@@ -178,7 +176,6 @@ impl Room {
     }
     // ANCHOR_END: join
 
-    // ANCHOR: enter
     /// Gives a user this stream, and a newcomer a number. A stream that the user still has
     /// ends: the client has given it up, even if the server does not know that yet.
     fn enter(&self, id: u128, stop: &CancellationToken) -> Result<u64, Full> {
@@ -199,7 +196,6 @@ impl Room {
         self.announce("joined", id, number, others);
         Ok(number)
     }
-    // ANCHOR_END: enter
 
     // ANCHOR: begin
     /// The position after which a reader continues, and whether its last event is unknown.
@@ -228,6 +224,7 @@ impl Room {
             self.announce("left", id, user.number, users.by_id.len());
         }
     }
+    // ANCHOR_END: leave
 
     fn announce(&self, event_type: &str, id: u128, number: u64, others: usize) {
         // ANCHOR: crowd
@@ -237,7 +234,6 @@ impl Room {
         }
         // ANCHOR_END: crowd
     }
-    // ANCHOR_END: leave
 }
 
 fn event(event_type: &str, data: impl Display) -> SseEvent {
@@ -256,8 +252,10 @@ pub struct Reader {
     /// The position of the last event that was sent to this reader.
     position: u64,
 }
+// ANCHOR_END: reader
 
 impl Reader {
+    // ANCHOR: next
     /// The bytes to send next: an event, or a comment when there is none for a while.
     pub async fn next(&mut self) -> Bytes {
         if let Some(welcome) = self.welcome.take() {
@@ -276,7 +274,9 @@ impl Reader {
             }
         }
     }
+    // ANCHOR_END: next
 
+    // ANCHOR: unread
     /// The bytes of the first event that this reader does not have yet, and its position.
     fn unread(&self) -> Option<(Bytes, u64)> {
         let log = self.room.log.read();
@@ -289,6 +289,7 @@ impl Reader {
         }
         // ANCHOR_END: missed_some
         let entry = log.after(self.position)?;
+        // ANCHOR: own
         if entry.sender == self.id {
             // This counts one's own words as received, so that they are not missed after a
             // reconnect. Firefox, for one, takes no notice of an ID without data.
@@ -298,10 +299,11 @@ impl Reader {
                 entry.position,
             ));
         }
+        // ANCHOR_END: own
         Some((entry.bytes.clone(), entry.position))
     }
+    // ANCHOR_END: unread
 }
-// ANCHOR_END: reader
 
 // ANCHOR: guard
 impl Drop for Reader {

@@ -58,7 +58,6 @@ impl Disk {
         Ok((Self { writes, file }, tail))
     }
 
-    // ANCHOR: append
     pub async fn append(
         &self,
         event: Event,
@@ -75,7 +74,6 @@ impl Disk {
         })?;
         answer.await.map_err(|_| ended())?
     }
-    // ANCHOR_END: append
 
     pub async fn get(&self, id: Id) -> Result<Option<Event>, Failure> {
         let get = move |log: &ReadTransaction| {
@@ -85,7 +83,6 @@ impl Disk {
         self.file.read(get).await
     }
 
-    // ANCHOR: after
     /// One transaction sees one state of the log: the event itself, and what follows it. If
     /// the event is not there, what lay between may have been removed.
     pub async fn after(&self, last: Id) -> Result<Next<Encoded>, Failure> {
@@ -114,7 +111,6 @@ impl Disk {
         };
         self.file.read(after).await
     }
-    // ANCHOR_END: after
 
     /// The ID right before the oldest event that is kept.
     pub async fn start(&self) -> Result<Id, Failure> {
@@ -162,7 +158,6 @@ struct Writer {
 }
 
 impl Writer {
-    // ANCHOR: run
     fn run(mut self, writes: &Receiver<Write>) {
         loop {
             let first = match writes.recv_timeout(REST) {
@@ -197,9 +192,7 @@ impl Writer {
             }
         }
     }
-    // ANCHOR_END: run
 
-    // ANCHOR: store
     /// Stores all or none of a group. Readers get an event when it is durable, no sooner: an
     /// event that they have seen must not be gone after a crash, nor its ID be given again.
     fn store(
@@ -229,18 +222,18 @@ impl Writer {
         if new.is_empty() && oldest.is_none() {
             return Ok(ids); // without a commit, it is as if nothing had happened
         }
+        // ANCHOR: durable
         log.commit()?; // returns when it is on the disk
         self.newest = newest;
         self.tail.push(new);
+        // ANCHOR_END: durable
         if let Some(oldest) = oldest {
             self.tail.forget_before(oldest);
         }
         Ok(ids)
     }
-    // ANCHOR_END: store
 }
 
-// ANCHOR: known
 /// The event that has this idempotency key.
 fn known(
     log: &WriteTransaction,
@@ -254,7 +247,6 @@ fn known(
         log.open_table(EVENTS)?.get(id)?.map(|event| to_event(event.value()));
     Ok(event.map(|event| (to_id(id), event)))
 }
-// ANCHOR_END: known
 
 fn insert(
     log: &WriteTransaction,
@@ -270,7 +262,6 @@ fn insert(
     Ok(())
 }
 
-// ANCHOR: sweep
 /// Removes events that are too many or too old, with their keys, and returns the oldest event
 /// that is left if it was not the oldest before. The newest event stays: a reader that has
 /// that one has missed nothing.
@@ -307,4 +298,3 @@ fn sweep(
     feed.insert("removed", before + removed)?;
     Ok(events.first()?.map(|(id, _)| to_id(id.value())))
 }
-// ANCHOR_END: sweep

@@ -13,12 +13,10 @@ use super::edge::{self, read, refuse_foreign};
 use super::log::{Event, Failure, MAX_DATA};
 use super::reader::{Begin, Feed};
 
-// ANCHOR: bounds
 /// Bytes of a request: data in which JSON writes each byte as `\u0001`, and the rest.
 const MAX_REQUEST: usize = 8 * MAX_DATA;
 /// Bytes of an idempotency key: a UUID has 36.
 const MAX_KEY: usize = 128;
-// ANCHOR_END: bounds
 
 pub fn router(feed: Arc<Feed>) -> Router {
     let look = Look(feed.clone());
@@ -41,7 +39,6 @@ async fn page() -> Text<&'static str> {
 
 type Reply<T> = Result<T, StatusError>;
 
-// ANCHOR: post
 struct Post(Arc<Feed>);
 
 #[handler]
@@ -97,7 +94,6 @@ fn not_stored(failure: Failure) -> StatusError {
     };
     status.brief(failure.to_string())
 }
-// ANCHOR_END: post
 
 /// The text of a string (RFC 9651, 3.3.3) after its first quote.
 fn unquote(rest: &str) -> Option<String> {
@@ -119,7 +115,6 @@ fn bad(why: impl Into<String>) -> StatusError {
     StatusError::bad_request().brief(why)
 }
 
-// ANCHOR: listen
 #[derive(Clone)]
 struct Listen(Arc<Feed>);
 
@@ -143,9 +138,7 @@ impl Listen {
         Ok(())
     }
 }
-// ANCHOR_END: listen
 
-// ANCHOR: from
 impl Begin {
     fn of(req: &Request) -> Reply<Self> {
         let from = match req.queries().get("from").map(String::as_str) {
@@ -158,9 +151,7 @@ impl Begin {
         Ok(id.map_or(Self::Malformed, Self::After))
     }
 }
-// ANCHOR_END: from
 
-// ANCHOR: last_event_id
 /// The ID of the last event that a client has: in the header, or in the URL from a client
 /// that cannot set it. An EventSource that connects again asks for the URL that it was made
 /// with, so its header is newer. Two libraries call it `lastEventId`.
@@ -179,9 +170,7 @@ fn refuse_unknown(req: &Request, known: &[&str]) -> Reply<()> {
         None => Ok(()),
     }
 }
-// ANCHOR_END: last_event_id
 
-// ANCHOR: send
 /// Sends a stream that no cache keeps, and no proxy holds back.
 fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
     let unbuffered = HeaderName::from_static("x-accel-buffering");
@@ -192,9 +181,7 @@ fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) 
     ]);
     res.stream(events.map(Ok::<_, Infallible>));
 }
-// ANCHOR_END: send
 
-// ANCHOR: look
 #[derive(Clone)]
 struct Look(Arc<Feed>);
 
@@ -222,9 +209,7 @@ struct Stored {
 fn not_read(failure: Failure) -> StatusError {
     StatusError::service_unavailable().brief(failure.to_string())
 }
-// ANCHOR_END: look
 
-// ANCHOR: cut
 /// Cuts a reader's connection, so that you can see what becomes of the reader.
 struct Cut(Arc<Feed>);
 
@@ -251,4 +236,3 @@ fn parse_reader(text: &str) -> Option<u128> {
     let id = u128::from_str_radix(text, 16).ok()?;
     (format!("{id:032x}") == text).then_some(id)
 }
-// ANCHOR_END: cut

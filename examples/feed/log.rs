@@ -12,7 +12,6 @@ use salvo::sse::SseEvent;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, futures::Notified};
 
-// ANCHOR: bounds
 /// Bytes of an event's type, which is a name.
 const MAX_TYPE: usize = 64;
 /// Bytes of an event's data: a few paragraphs. Larger things have a URL.
@@ -24,7 +23,6 @@ pub const PAGE: usize = 256;
 /// Events in memory for readers who are up to date: 4 MiB, if all are that long, and 28 MiB
 /// if they are nothing but newlines, because each newline begins another `data: ` line.
 const TAIL: usize = 1_024;
-// ANCHOR_END: bounds
 
 /// How much a log keeps: no more events than `keep`, and none that is older than `age`. Redis
 /// may keep some more, because it removes them by the hundred. The newest event always stays.
@@ -34,7 +32,6 @@ pub struct Retention {
     pub age: Duration,
 }
 
-// ANCHOR: id
 /// An event's ID, written `1764001234567-0`: the millisecond in which it was stored, and
 /// its number within that. IDs only grow, also when the clock is set back. Redis Streams
 /// have the same.
@@ -79,9 +76,7 @@ impl FromStr for Id {
         if id.to_string() == text { Ok(id) } else { Err(()) }
     }
 }
-// ANCHOR_END: id
 
-// ANCHOR: event
 /// An event as a client posts it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -129,9 +124,7 @@ impl Event {
         event.id(id.to_string()).to_string().into()
     }
 }
-// ANCHOR_END: event
 
-// ANCHOR: next
 /// How the log goes on after an event: the answer of the tail and of each store.
 pub enum Next<Events> {
     /// At least one event, in order and without a gap.
@@ -142,7 +135,6 @@ pub enum Next<Events> {
     /// `resume_after`: the newest event that is kept and older, or else the start.
     Gap { resume_after: Id },
 }
-// ANCHOR_END: next
 
 /// Events as a store finds them, each with its ID and encoded.
 pub type Encoded = Vec<(Id, Bytes)>;
@@ -206,7 +198,6 @@ impl Display for Failure {
     }
 }
 
-// ANCHOR: tail
 /// The newest events, in memory: readers who are up to date never touch the store.
 pub struct Tail {
     /// How many events it holds: no more than the store keeps.
@@ -287,4 +278,3 @@ impl Tail {
         Some(Next::chunk(recent.events.range(next..)))
     }
 }
-// ANCHOR_END: tail

@@ -17,7 +17,6 @@ use super::store::MAX_READS;
 /// Bytes of the file in memory, at most.
 const CACHE: usize = 64 << 20;
 
-// ANCHOR: tables
 pub type Key = (u64, u64);
 
 /// Type, data and idempotency key by ID.
@@ -28,7 +27,6 @@ pub const KEYS: TableDefinition<&str, Key> = TableDefinition::new("keys");
 /// The `version` of these tables, and how many events have been `removed`.
 pub const FEED: TableDefinition<&str, u64> = TableDefinition::new("feed");
 const VERSION: u64 = 1;
-// ANCHOR_END: tables
 
 /// The file, which has to be opened again after a write has failed.
 pub struct LogFile {
@@ -107,7 +105,6 @@ fn say(error: &redb::Error) -> String {
     }
 }
 
-// ANCHOR: open
 /// Opens a log, or makes a new one where there is no file. Every page has a checksum. All of
 /// them are checked, so that a damaged page is refused at the start instead of being sent to
 /// readers.
@@ -142,7 +139,6 @@ fn create(path: &Path) -> Result<(), redb::Error> {
     fs::rename(&new, path)?;
     Ok(sync_parent(path)?)
 }
-// ANCHOR_END: open
 
 /// Makes a folder, and those that it is in.
 fn create_dir(dir: &Path) -> io::Result<()> {

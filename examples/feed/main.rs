@@ -40,16 +40,13 @@ use reader::{Feed, MAX_READERS};
 use redis_streams::RedisStreams;
 use store::Store;
 
-// ANCHOR: bounds
 /// Files that are open besides the connections of clients: the log, or connections to Redis.
 const FILES: usize = 64;
 /// Connections that may wait to be accepted, as when all readers come back at once.
 const BACKLOG: u32 = 4_096;
 /// How long the streams may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
-// ANCHOR_END: bounds
 
-// ANCHOR: main
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
@@ -116,7 +113,6 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
         tokio::select! { _ = ctrl_c.recv() => {}, _ = stop.recv() => {} }
     })
 }
-// ANCHOR_END: main
 
 /// Opens the store that the environment names, for so many readers.
 async fn open(readers: usize) -> Result<Arc<Feed>, String> {

@@ -14,16 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::log::{Chunk, Failure, Id, Next, Tail};
 use super::store::Store;
 
-// ANCHOR: bounds
 /// Readers at once, where the system allows as many open files.
 pub const MAX_READERS: usize = 16_384;
 /// How long a client waits that has lost its connection, before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence after which a comment is sent: proxies cut quiet streams, nginx after 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-// ANCHOR_END: bounds
 
-// ANCHOR: feed
 pub struct Feed {
     pub store: Store,
     tail: Arc<Tail>,
@@ -50,9 +47,7 @@ impl Feed {
         let found = self.named.lock().remove(&id);
         found.inspect(CancellationToken::cancel).is_some()
     }
-    // ANCHOR_END: feed
 
-    // ANCHOR: begin
     pub async fn reader(
         self: &Arc<Self>,
         from: Begin,
@@ -83,9 +78,7 @@ impl Feed {
         let feed = self.clone();
         Ok(Reader { feed, id, begin, position, stop, _place: place })
     }
-    // ANCHOR_END: begin
 
-    // ANCHOR: after
     /// Says how the log goes on after an event: from memory if it can, or from the store.
     async fn next_after(&self, id: Id) -> Result<Next<Chunk>, Failure> {
         if let Some(next) = self.tail.next_after(id) {
@@ -97,10 +90,8 @@ impl Feed {
             Next::Gap { resume_after } => Next::Gap { resume_after },
         })
     }
-    // ANCHOR_END: after
 }
 
-// ANCHOR: from
 /// Where a reader wants to begin.
 #[derive(Clone, Copy)]
 pub enum Begin {
@@ -113,9 +104,7 @@ pub enum Begin {
     /// After something that is no ID of this feed.
     Malformed,
 }
-// ANCHOR_END: from
 
-// ANCHOR: first
 /// The first event of a stream says nothing, and gives its reader a place: who is cut off
 /// before the next one comes back with this ID, and misses nothing. By the standard, an ID
 /// would count without type and data. In Firefox and Safari it does not.
@@ -125,7 +114,6 @@ fn begin(position: Id) -> String {
     format!("event: begin\ndata:\nid: {position}\nretry: {retry}\n\n")
 }
 // ANCHOR_END: begin_event
-// ANCHOR_END: first
 
 /// Says that a reader may have missed events, why, and after which event it continues.
 fn resync(reason: &str, position: Id) -> SseEvent {
@@ -133,7 +121,6 @@ fn resync(reason: &str, position: Id) -> SseEvent {
     SseEvent::default().name("resync").text(data).id(position.to_string())
 }
 
-// ANCHOR: reader
 /// One stream: a position in the log, and nothing that could fill up.
 pub struct Reader {
     feed: Arc<Feed>,
@@ -193,4 +180,3 @@ impl Drop for Reader {
         }
     }
 }
-// ANCHOR_END: reader

@@ -6,10 +6,12 @@
 //! An event arrives every second until you press Ctrl-C. Chapter 1 of the book explains
 //! it. Left out: a page, most of HTTP, and a clean stop.
 
+// ANCHOR: uses
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use std::{env, process::ExitCode, thread};
+// ANCHOR_END: uses
 
 // ANCHOR: bounds
 /// Readers at once. Each has a thread: when all are taken, the next reader waits until
@@ -31,7 +33,9 @@ fn main() -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+// ANCHOR_END: main
 
+// ANCHOR: serve
 fn serve(addr: &str) -> io::Result<()> {
     let listener = TcpListener::bind(addr)?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -50,9 +54,9 @@ fn serve(addr: &str) -> io::Result<()> {
     });
     Ok(())
 }
-// ANCHOR_END: main
+// ANCHOR_END: serve
 
-// ANCHOR: answer
+// ANCHOR: read
 fn answer(mut stream: &TcpStream) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let until = Instant::now() + PATIENCE;
@@ -63,6 +67,8 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
             return Err(io::Error::other("the request is cut off or too long"));
         }
     }
+    // ANCHOR_END: read
+    // ANCHOR: choice
     let head = String::from_utf8_lossy(&head);
     let (line, fields) = head.split_once("\r\n").unwrap_or_default();
     let (answer, body) = match line.split(' ').collect::<Vec<_>>()[..] {
@@ -76,18 +82,20 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
     if !line.starts_with("HEAD ") {
         stream.write_all(body.as_bytes())?;
     }
+    // ANCHOR_END: choice
+    // ANCHOR: drain
     // To close a connection with bytes unread is to reset it, and the answer may be lost:
     // so say that this was all, and read on until the client has left, or time is over.
     stream.shutdown(Shutdown::Write)?;
     io::copy(&mut request.into_inner(), &mut io::sink())?;
     Ok(())
 }
+// ANCHOR_END: drain
 
 fn has_host(fields: &str) -> bool {
     let mut names = fields.lines().filter_map(|line| line.split_once(':'));
     names.any(|(name, _)| name.eq_ignore_ascii_case("host"))
 }
-// ANCHOR_END: answer
 
 // ANCHOR: events
 fn send_events(mut stream: &TcpStream) -> io::Result<()> {

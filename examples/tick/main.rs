@@ -6,6 +6,7 @@
 //! Or open http://127.0.0.1:8698/ in a browser. Chapter 2 of the book explains it.
 //! Left out: a clean stop on Ctrl-C and SIGTERM, which `chat` adds.
 
+// ANCHOR: uses
 use std::{convert::Infallible, env, io, process::ExitCode, time::Duration};
 
 use salvo::conn::tcp::TcpAcceptor;
@@ -14,6 +15,7 @@ use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use tokio::{net::TcpListener, time::interval};
 use tokio_stream::{StreamExt, wrappers::IntervalStream};
+// ANCHOR_END: uses
 
 // ANCHOR: period
 /// A quiet stream looks dead to proxies after 60 s: these events are the heartbeat, too.

@@ -16,36 +16,33 @@ pub type Built = BTreeMap<String, PathBuf>;
 
 /// Builds the package in a folder, and returns its program.
 pub async fn build(folder: &Path) -> Result<PathBuf, Fault> {
-    let built = run(folder, &[], &[]).await?;
+    let built = run(command(folder)).await?;
     let first = built.into_values().next();
     first.ok_or_else(|| Fault::new("compile", "", "Cargo has built no program"))
 }
 
-/// Builds the programs of a workspace, with these arguments and variables.
-pub async fn run(
-    folder: &Path,
-    arguments: &[&str],
-    variables: &[(&str, &Path)],
-) -> Result<Built, Fault> {
+/// The command that builds the programs of a package or a workspace.
+pub fn command(folder: &Path) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .args(["build", "--bins", "--message-format=json"])
-        .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     // Cargo's words for the program that runs this are not for those that it builds.
     let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
     for (name, _) in env::vars_os() {
-        let is_own = name
-            .to_str()
-            .is_some_and(|name| own.iter().any(|own| name.starts_with(own)));
-        if is_own {
+        let is_own = |name: &str| own.iter().any(|own| name.starts_with(own));
+        if name.to_str().is_some_and(is_own) {
             command.env_remove(name);
         }
     }
-    command.envs(variables.iter().copied());
+    command
+}
+
+/// Builds programs, or returns the first error of the compiler.
+pub async fn run(mut command: Command) -> Result<Built, Fault> {
     let output = command.output().await.map_err(Fault::unable)?;
     let messages = messages(&output);
     if output.status.success() {

@@ -86,12 +86,8 @@ pub fn read(folder: &Path, name: &str) -> Result<Files> {
 pub fn prepare(root: &Path) -> Result<()> {
     let cargo = root.join(TRY).join(".cargo");
     fs::create_dir_all(&cargo)?;
-    let manifest = root.join("Cargo.toml").display().to_string();
-    let mut book = vec!["run", "--manifest-path", &manifest];
-    book.extend(["--package", "site", "--"]);
-    let alias = Value::from(book);
-    let config =
-        format!("[build]\ntarget-dir = \"../target\"\n\n[alias]\nbook = {alias}\n");
+    let config = "[build]\ntarget-dir = \"../target\"\n\n[alias]\n\
+                  book = \"run --manifest-path ../../Cargo.toml --package site --\"\n";
     Ok(fs::write(cargo.join("config.toml"), config)?)
 }
 

@@ -5,6 +5,7 @@
 //! A file uses only files that stand below it here:
 //!
 //! ```text
+//! attempt    what is in try/NAME, compiled and checked
 //! checks     a function for each exercise, a file for each chapter
 //! course     all exercises, in the order of the book's pages
 //! folder     try/NAME          progress   try/progress.json
@@ -16,6 +17,7 @@
 //! fault      words             what is wrong, in the page's language
 //! ```
 
+pub mod attempt;
 pub mod cargo;
 pub mod checks;
 pub mod course;

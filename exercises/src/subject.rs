@@ -14,6 +14,7 @@ use tokio::io::{
 };
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::events::{Events, why};
@@ -28,7 +29,7 @@ const STOP: Duration = Duration::from_secs(8);
 /// Characters of stderr that a fault shows: its end.
 const SAID: usize = 2_000;
 /// The variables that a program gets from the environment of the check.
-const INHERITED: [&str; 4] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];
+const INHERITED: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
 
 /// The program that a check looks at. It starts when the check first needs it, and ends
 /// with the check.
@@ -370,6 +371,8 @@ struct Process {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: Arc<Mutex<String>>,
+    /// Ends when stderr does.
+    reads_stderr: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -377,11 +380,10 @@ impl Process {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(Fault::unable)?;
         let stderr = Arc::<Mutex<String>>::default();
-        if let Some(pipe) = child.stderr.take() {
-            tokio::spawn(collect(pipe, Arc::clone(&stderr)));
-        }
+        let collect = |pipe| tokio::spawn(collect(pipe, Arc::clone(&stderr)));
+        let reads_stderr = child.stderr.take().map(collect);
         let stdout = child.stdout.take().map(BufReader::new);
-        Ok(Self { child, stdout, stderr })
+        Ok(Self { child, stdout, stderr, reads_stderr })
     }
 
     /// Waits until it says where it listens. Its stdout is read further on, so that it
@@ -409,8 +411,9 @@ impl Process {
             }
             Ok(None) => {
                 // Stdout has ended, so the rest of stderr is on its way.
-                drop(timeout(STOP, self.child.wait()).await);
-                tokio::task::yield_now().await;
+                if let Some(reads) = self.reads_stderr.take() {
+                    drop(timeout(STOP, reads).await);
+                }
                 let came = format!("{said}{}", self.said());
                 Err(Fault::new("ended", "listening on http://…", came))
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use lazy_regex::{Captures, Lazy, Regex, lazy_regex};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::definition::{Definition, SECTION};
 use crate::fault::Fault;
@@ -34,14 +34,21 @@ pub struct Words {
 }
 
 /// A fault in the words of a language.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Told {
     /// The sentence that says what is wrong.
     pub sentence: String,
     pub came: String,
     pub should: String,
     /// The section that says how it should be: its words, and its address.
-    pub section: Option<(String, String)>,
+    pub section: Option<Link>,
+}
+
+/// The words of a link, and its address.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Link {
+    pub text: String,
+    pub href: String,
 }
 
 /// The languages that the command and the checks speak.
@@ -85,7 +92,7 @@ impl Words {
         let section = own.and_then(|words| words.get(SECTION));
         let section = section
             .and_then(|link| LINK.captures(link))
-            .map(|link| (link[1].to_string(), link[2].to_string()));
+            .map(|link| Link { text: link[1].into(), href: link[2].into() });
         Told {
             sentence: sentence.unwrap_or(&fault.name).clone(),
             came: self.translated(definition, &fault.came),

@@ -24,6 +24,9 @@ static INCLUDED: Lazy<Regex> = lazy_regex!(
     r"(?m)^([ \t]*)```[a-z]+\n[ \t]*\{\{#include (?:\.\./)*([^}\s:]+)[^\n]*\}\}\n"
 );
 
+/// A heading under which an exercise may stand, or all of a page.
+static TASK: Lazy<Regex> = lazy_regex!(r#"<h([23]) id="([^"]*)">.*?</h[23]>"#);
+
 /// The part of a page that mdBook made from Markdown.
 fn main_part(html: &str) -> &str {
     let from = html.find("<main").unwrap_or(0);
@@ -119,6 +122,24 @@ fn dedent(text: &str) -> String {
     let line = |line: &str| line.get(indent..).unwrap_or_default().to_string();
     let lines: Vec<String> = text.split('\n').map(line).collect();
     lines.join("\n")
+}
+
+/// Puts a line below the heading of each exercise, and one below that of them all, for what
+/// `theme/exercises.js` says there: so nothing moves when it does.
+pub fn attempts(html: &str) -> String {
+    let line = |found: &Captures| {
+        let heading = &found[0];
+        let id = &found[2];
+        if &found[1] == "2" && id == "change-it" {
+            return format!("{heading}\n<p class=\"attempts\"></p>");
+        }
+        let is_exercise = html.contains(&format!(">cargo book exercise {id}\n"));
+        if !is_exercise || &found[1] == "2" {
+            return heading.to_string();
+        }
+        format!("{heading}\n<div class=\"attempt\"></div>")
+    };
+    TASK.replace_all(html, line).into_owned()
 }
 
 /// Mends what mdBook leaves unclean.

@@ -6,6 +6,7 @@
 //! ```text
 //! main
 //! serve                                                  cargo book
+//! exercise   workshop                                    cargo book exercise; on save
 //! check                                                  cargo book check
 //! build                                                  cargo book build
 //! postprocess   search   machines   translate            HTML; its index; sitemap
@@ -21,6 +22,7 @@ mod chapters;
 mod check;
 mod compiled;
 mod content;
+mod exercise;
 mod files;
 mod forward;
 mod history;
@@ -38,6 +40,7 @@ mod symptoms;
 mod theme;
 mod translate;
 mod translation;
+mod workshop;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +85,8 @@ enum Command {
         /// The page's file name, as in `tick.md`
         page: PathBuf,
     },
+    /// List the exercises, make the folder of one, and check what you have written in it
+    Exercise(exercise::Arguments),
     /// The program `feed`, for as long as stdin is open; then the folder is removed
     #[command(hide = true)]
     Feed { folder: PathBuf },
@@ -124,6 +129,9 @@ fn run(command: Option<Command>) -> Result<ExitCode> {
         }
         Some(Command::Translate { lang, page }) => {
             translate::run(&Book::load(&root)?, &lang, &page)?;
+        }
+        Some(Command::Exercise(arguments)) => {
+            return exercise::run(&root, &arguments);
         }
         Some(Command::Feed { folder }) => programs::run_feed(folder)?,
     }

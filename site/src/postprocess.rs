@@ -127,6 +127,11 @@ impl<'a> Postprocess<'a> {
         let html = content::number(html, &[self.book.number(path)]);
         let html = content::names(&html, |name| self.sources.test(name));
         let html = content::files(&html, |file| self.sources.file(file, top));
+        let is_chapter = content::title(&html).is_some();
+        let html = match self.live {
+            Some(_) if is_chapter => content::attempts(&html),
+            _ => html,
+        };
         let sections = content::sections(&html);
         let changed = self.history.changed(source);
         let part = |part: &Captures| match (&part[1], changed) {

@@ -1,7 +1,9 @@
-// Reloads the page when the book was built again. Browsers open six HTTP/1.1 connections
+// Reloads the page when the book was built again, and hands on how the reader's exercises stand
+// (`theme/exercises.js` shows it). Browsers open six HTTP/1.1 connections
 // to an origin, so one tab listens for all: the one that holds the lock.
 const tag = document.getElementById('reload');
 const channel = new BroadcastChannel('book-build');
+const exercises = new BroadcastChannel('book-exercises');
 
 function compare(build) {
   if (build === tag.dataset.build || sessionStorage.getItem('build') === build) return;
@@ -24,6 +26,7 @@ function listen() {
       channel.postMessage(event.data);
       compare(event.data);
     });
+    builds.addEventListener('exercises', (event) => exercises.postMessage(event.data));
     left.addEventListener('abort', () => {
       builds.close();
       release();

@@ -1,6 +1,7 @@
 //! `cargo book`: serves the book with its programs, builds it again when a source
 //! changes, and tells open pages through Server-Sent Events.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +25,7 @@ use tokio_stream::wrappers::WatchStream;
 use crate::book::Book;
 use crate::compiled::Compiled;
 use crate::postprocess::Live;
-use crate::{build, check, programs};
+use crate::{build, check, programs, workshop};
 
 /// The folder of the served pages, with a folder for each port: two servers of one book
 /// must not write over each other's pages.
@@ -44,9 +45,11 @@ pub async fn run(root: &Path) -> Result<()> {
 
     let dest = root.join(DEST).join(addr.port().to_string());
     let (builds, _) = watch::channel(String::new());
-    let site = Site { root: root.to_path_buf(), addr, dest, builds };
+    let (states, _) = watch::channel("{}".into());
+    let site = Site { root: root.to_path_buf(), addr, dest, builds, states };
     site.build()?;
     let _watching = site.clone().watch()?;
+    let _working = workshop::open(root, site.states.clone())?;
     let acceptor = TcpAcceptor::try_from(listener)?;
     println!("listening on http://{addr}");
     let not_found = NotFound(site.dest.join("404.html"));
@@ -62,6 +65,7 @@ struct Site {
     dest: PathBuf,
     /// Names the build that is served now.
     builds: watch::Sender<String>,
+    states: workshop::States,
 }
 
 impl Site {
@@ -73,7 +77,11 @@ impl Site {
             .min_length(512);
         Ok(Router::new()
             .push(programs::router().await?)
-            .push(Router::with_path("live/reload").get(Reload(self.builds.clone())))
+            .push(Router::with_path("live/reload").get(News(self.clone())))
+            .push(
+                Router::with_path("live/exercises")
+                    .get(Exercises(self.states.clone())),
+            )
             .push(Router::with_path("live/reload.js").get(reload_script))
             .push(
                 Router::with_path("{**path}")
@@ -133,21 +141,36 @@ impl Site {
     }
 }
 
-/// The stream behind the reload: `data` names the build that is served now.
-struct Reload(watch::Sender<String>);
+/// The stream behind the reload: `build` names the build that is served now, and
+/// `exercises` says how the reader's exercises stand.
+struct News(Site);
 
 #[handler]
-impl Reload {
+impl News {
     async fn handle(&self, res: &mut Response) {
-        let builds = WatchStream::new(self.0.subscribe());
-        let events = builds.map(|build| {
-            Ok::<_, std::convert::Infallible>(
-                SseEvent::default().name("build").text(build),
-            )
-        });
+        let event = |name: &'static str| {
+            move |text: String| {
+                Ok::<_, Infallible>(SseEvent::default().name(name).text(text))
+            }
+        };
+        let builds = WatchStream::new(self.0.builds.subscribe()).map(event("build"));
+        let states = WatchStream::new(self.0.states.subscribe());
+        let events = builds.merge(states.map(event("exercises")));
         res.headers_mut()
             .insert("x-accel-buffering", HeaderValue::from_static("no"));
         SseKeepAlive::new(events).stream(res);
+    }
+}
+
+/// How the reader's exercises stand, for a page that has just come.
+struct Exercises(workshop::States);
+
+#[handler]
+impl Exercises {
+    async fn handle(&self, res: &mut Response) {
+        res.headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        res.render(Text::Json(self.0.borrow().clone()));
     }
 }
 

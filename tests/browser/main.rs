@@ -5,6 +5,7 @@
 mod axe;
 mod engines;
 mod eventsource;
+mod exercises;
 mod pages;
 mod panels;
 mod pictures;

@@ -65,6 +65,23 @@ async fn two_windows_of_chat() {
 
 #[tokio::test]
 #[ignore = "needs chromedriver"]
+async fn a_job_of_progress() {
+    let browser = Browser::start().await;
+    for (language, end) in
+        [("en", "The job was cancelled."), ("it", "Il lavoro è stato annullato.")]
+    {
+        let progress = Program::start("progress").await;
+        browser.open(&format!("{}/?lang={language}", progress.url)).await;
+        browser.eval("document.querySelector('button').click()").await;
+        browser.until("document.querySelector('#bar').value == 12").await;
+        browser.eval("document.querySelector('button').click()").await;
+        browser.until(&format!("{}.startsWith({end:?})", text("note"))).await;
+        take(&browser, language, "progress-1").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
 async fn an_answer_of_llm() {
     let browser = Browser::start().await;
     for (language, prompt, end) in [

@@ -36,6 +36,17 @@ async fn a_broadcast_receiver_learns_how_much_it_missed() {
 }
 
 #[tokio::test]
+async fn a_broadcast_channel_keeps_the_next_power_of_two() {
+    use broadcast::error::RecvError::Lagged;
+    let (sender, mut slow) = broadcast::channel(5);
+    for n in 1..=10 {
+        sender.send(n).unwrap();
+    }
+    assert_eq!(slow.recv().await, Err(Lagged(2)), "8 are kept");
+    assert_eq!(slow.recv().await, Ok(3));
+}
+
+#[tokio::test]
 async fn a_full_queue_is_a_reason_to_disconnect() {
     // ANCHOR: disconnect
     let (sender, mut slow) = mpsc::channel(4);

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use streams::Act::{Generates, Stores, Waits};
-use streams::Stream::{self, Answer, Completion, Get, Put};
+use streams::Stream::{self, Answer, Completion, Get, Job, Put};
 use tests::root;
 
 /// Makes of a promise in a row a test, or nothing where the program is exempt.
@@ -169,6 +169,21 @@ programs! {
         page: kept(&["A stand-in for a language model.", "knows nothing"])
         stop: kept(Completion, Waits, "data: {", streams::whole_chunks)
     }
+    progress {
+        address: kept()
+        head: kept(Job("1000"))
+        method_head: kept(&["/"], Job("20000"))
+        silence: kept(Job("40000"), "event: progress\n")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("GET", "/jobs/x", 404, None, "no such job"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("GET", "/jobs", 405, Some("POST"), "not supported"),
+            ("PUT", "/jobs/1", 405, Some("DELETE, GET, HEAD"), "not supported"),
+        ])
+        page: kept(&["new EventSource(`jobs/"])
+        stop: kept(Job("40000"), Waits, "event: progress\n", streams::says_that_it_is_cancelled)
+    }
     feed {
         address: kept()
         head: kept(Get("/events"))
@@ -196,8 +211,11 @@ programs! {
 const SMALL: &str =
     "it has 40 lines for one thing: `tests/cures` has what it promises";
 
+/// The reason why the programs about waiting are exempt.
+const NO_SERVER: &str = "it is no server: it prints, and ends";
+
 /// Programs that keep none of these promises.
-const EXEMPT: [(&str, &str); 15] = [
+const EXEMPT: &[(&str, &str)] = &[
     ("chat_naive", "it is wrong on purpose"),
     ("client", "it is no server"),
     ("client_first", "it is no server, and wrong on purpose"),
@@ -213,6 +231,23 @@ const EXEMPT: [(&str, &str); 15] = [
     ("cure_log", SMALL),
     ("cure_ring", SMALL),
     ("cure_room", SMALL),
+    ("feed_naive", "it is wrong on purpose"),
+    ("feed_small", "a reader writes it: `tests/feed/small.rs` has what it promises"),
+    ("wait_await", NO_SERVER),
+    ("wait_block", NO_SERVER),
+    ("wait_borrow", NO_SERVER),
+    ("wait_channel", NO_SERVER),
+    ("wait_drop", NO_SERVER),
+    ("wait_guard", NO_SERVER),
+    ("wait_half", NO_SERVER),
+    ("wait_held", NO_SERVER),
+    ("wait_lost", NO_SERVER),
+    ("wait_notify", NO_SERVER),
+    ("wait_select", NO_SERVER),
+    ("wait_spawn", NO_SERVER),
+    ("wait_stuck", "it is no server, and never ends: that is what it shows"),
+    ("wait_unfold", NO_SERVER),
+    ("wait_watch", NO_SERVER),
 ];
 
 /// The names of the examples in a folder of `examples/`.
@@ -227,7 +262,7 @@ fn examples(folder: &Path) -> Vec<String> {
 fn every_program_has_a_row() {
     let mut rows: BTreeSet<_> = ROWS.iter().copied().collect();
     assert_eq!(rows.len(), ROWS.len(), "two rows have one name");
-    rows.extend(EXEMPT.map(|(name, _)| name));
+    rows.extend(EXEMPT.iter().map(|(name, _)| *name));
     let mut found = BTreeSet::new();
     for folder in fs::read_dir(root().join("examples")).unwrap() {
         let folder = folder.unwrap().path();

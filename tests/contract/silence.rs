@@ -70,7 +70,10 @@ async fn comes(name: &str, stream: Stream, begin: &str) {
     let mut answer = running.open(&opening).await;
     let mut text = String::new();
     let heartbeat = async {
-        while text != ":\n" && !text.ends_with("\n:\n") {
+        // An empty line may follow: Salvo's own comments have one.
+        while !text.ends_with('\n')
+            || text.lines().rfind(|line| !line.is_empty()) != Some(":")
+        {
             let chunk = answer.chunk().await.unwrap().expect("the stream goes on");
             text += str::from_utf8(&chunk).unwrap();
         }

@@ -17,6 +17,8 @@ pub enum Stream {
     Put(&'static str, &'static str),
     /// The answer of `llm` to a prompt.
     Answer,
+    /// A job of `progress` with these steps.
+    Job(&'static str),
     /// The answer of `model` to a request that is a POST itself.
     Completion,
 }
@@ -79,10 +81,11 @@ impl Running {
             Stream::Answer => {
                 let post = self.program.request("POST", "/answers");
                 let post = post.json(&json!({ "prompt": "Hi" }));
-                let answer = self.program.send(post).await;
-                assert_eq!(answer.status(), 201);
-                let location = answer.headers()["location"].to_str().unwrap();
-                get(&format!("/{location}"))
+                get(&self.located(post).await)
+            }
+            Stream::Job(steps) => {
+                let post = self.program.request("POST", "/jobs");
+                get(&self.located(post.body(steps)).await)
             }
             Stream::Completion => {
                 let message = json!({ "role": "user", "content": "Hi" });
@@ -96,6 +99,13 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// The path of what this request has created.
+    async fn located(&self, post: RequestBuilder) -> String {
+        let answer = self.program.send(post).await;
+        assert_eq!(answer.status(), 201);
+        format!("/{}", answer.headers()["location"].to_str().unwrap())
     }
 
     /// Opens the stream, and returns when its head is there.
@@ -162,6 +172,13 @@ pub fn says_that_it_stops(body: &str) {
     let (_, last) = body.rsplit_once("event: ").expect("an event");
     assert!(last.starts_with("failure\n"), "{body}");
     assert!(last.contains("this server is being stopped"), "{body}");
+    assert!(last.ends_with("\n\n"), "{body}");
+}
+
+/// A stream of `progress` that was whole: its reader is told how the job ends.
+pub fn says_that_it_is_cancelled(body: &str) {
+    let (_, last) = body.rsplit_once("event: ").expect("an event");
+    assert!(last.starts_with("cancelled\n"), "{body}");
     assert!(last.ends_with("\n\n"), "{body}");
 }
 

@@ -79,9 +79,12 @@ async fn build(versions: &[Version], folder: &str) -> BTreeMap<String, PathBuf> 
     };
     let folder = target.join(folder);
     folder::write_workspace(&root(), &folder, &packages, like, kinds).unwrap();
-    let variables =
-        [("CARGO_TARGET_DIR", target), ("CARGO_INCREMENTAL", Path::new("0"))];
-    let built = cargo::run(&folder, &["--workspace"], &variables).await;
+    let mut command = cargo::command(&folder);
+    command
+        .arg("--workspace")
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_INCREMENTAL", "0");
+    let built = cargo::run(command).await;
     built.unwrap_or_else(|fault| panic!("{}", fault.came))
 }
 
@@ -136,11 +139,9 @@ async fn prove_all(needs: Option<&str>, folder: &str) {
     let programs = build(&versions, folder).await;
     let proofs =
         versions.iter().map(|version| prove(version, &programs[&package(version)]));
-    let wrong: Vec<_> = stream::iter(proofs)
-        .buffer_unordered(AT_ONCE)
-        .filter_map(async |wrong| wrong)
-        .collect()
-        .await;
+    let found: Vec<_> =
+        stream::iter(proofs).buffer_unordered(AT_ONCE).collect().await;
+    let wrong: Vec<_> = found.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

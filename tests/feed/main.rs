@@ -36,6 +36,8 @@ mod refusals;
 mod resume;
 // Events that are removed.
 mod retention;
+// The smallest log, and the steps to it.
+mod small;
 // A full disk.
 #[cfg(target_os = "linux")]
 mod small_disk;

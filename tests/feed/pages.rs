@@ -34,7 +34,7 @@ fn a_file_that_is_no_log_is_left_as_it_is() {
     let said = ended.stderr.replace(dir, "other");
     tests::assert_recorded(
         "feed/recorded/damaged.txt",
-        &format!("{commands}\n{said}"),
+        &format!("{commands}\n{said}$ rm -r other\n"),
     );
 }
 

@@ -10,10 +10,26 @@ use tempfile::TempDir;
 use crate::binaries::{Ended, binary, root};
 use crate::program::Program;
 
-/// The command behind `cargo book`, in the book of this folder.
+/// The files and folders that the book is made of.
+const BOOK: [&str; 8] = [
+    "src/en",
+    "src/it",
+    "theme",
+    "examples",
+    "exercises",
+    "book.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+];
+
+/// The command behind `cargo book`, in the book of this folder. A reader's exercises are
+/// built with the crates that are compiled already.
 pub fn book(folder: &Path) -> Command {
-    let mut command = Command::new(binary("--bin", "book"));
+    let book = binary("--bin", "book");
+    let target = book.ancestors().nth(2).expect("it stands in target/debug");
+    let mut command = Command::new(&book);
     command.current_dir(folder);
+    command.env("CARGO_TARGET_DIR", target).env("CARGO_INCREMENTAL", "0");
     command
 }
 
@@ -38,11 +54,11 @@ impl Program {
 }
 
 /// A copy of what the book is made of, for a test that changes it: its English and Italian
-/// sources, its theme, the programs, and the other files that its pages include. Tests are
+/// sources, its theme, the programs, the exercises, and the other files that its pages include. Tests are
 /// about these two languages, so that a language that has just begun breaks none.
 pub fn copy_book() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["src/en", "src/it", "theme", "examples", "book.toml"] {
+    for name in BOOK {
         copy(&root().join(name), &folder.path().join(name));
     }
     for name in included(&root().join("src")) {

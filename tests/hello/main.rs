@@ -127,6 +127,23 @@ async fn the_33rd_reader_waits_until_somebody_leaves() {
     read_to(&mut late, "data: hello 1\n\n").await;
 }
 
+#[tokio::test]
+async fn a_404_waits_for_a_thread_as_well() {
+    let hello = Program::start("hello").await;
+    let mut readers = Vec::new();
+    for _ in 0..PLACES {
+        let mut reader = hello.events("/").await;
+        assert_eq!(reader.data().await, "hello 1");
+        readers.push(reader);
+    }
+    let mut late =
+        connect(&hello, "GET /nope HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+    let waiting = timeout(Duration::from_secs(2), late.read_u8()).await;
+    assert!(waiting.is_err(), "there was a thread for it: {waiting:?}");
+    readers.pop();
+    read_to(&mut late, "the only stream is at /\n").await;
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_reader_that_left_something_unread_is_noticed_at_the_first_write() {

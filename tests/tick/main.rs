@@ -1,10 +1,14 @@
 //! `tick.md`: the stream of `tick`, its readers, and its cost.
 
+mod chunks;
 mod page;
 
 use std::convert::Infallible;
-use std::sync::Mutex;
+use std::io::{ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+use std::{net, thread};
 
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
@@ -119,4 +123,50 @@ async fn a_hundred_readers_need_no_more_threads() {
         readers.push(reader);
     }
     assert_eq!(tick.threads(), threads);
+}
+
+/// A handler that holds its thread until it is told to stop.
+struct Holds {
+    entered: mpsc::SyncSender<()>,
+    stop: Arc<AtomicBool>,
+}
+
+#[handler]
+impl Holds {
+    async fn handle(&self) {
+        self.entered.send(()).unwrap();
+        while !self.stop.load(Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Its readers are blocking sockets: in the runtime, nothing moves any more.
+#[test]
+fn handlers_that_hold_all_threads_leave_none_for_the_next_reader() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (entered, enters) = mpsc::sync_channel(3);
+    let stop = Arc::new(AtomicBool::new(false));
+    let holds = Holds { entered, stop: stop.clone() };
+    let url = runtime.block_on(serve(Router::new().get(holds)));
+    let ask = || {
+        let mut socket = net::TcpStream::connect(&url["http://".len()..]).unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: tick\r\n\r\n").unwrap();
+        socket
+    };
+    let _readers = [ask(), ask()];
+    for _ in 0..2 {
+        enters.recv_timeout(tests::PATIENCE).expect("a handler is entered");
+    }
+    let mut late = ask();
+    late.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let answer = late.read(&mut [0]).expect_err("nobody answers");
+    assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&answer.kind()));
+    assert!(enters.try_recv().is_err(), "its handler is not entered");
+    stop.store(true, Relaxed);
+    enters.recv_timeout(tests::PATIENCE).expect("now there is a thread for it");
 }

@@ -1,6 +1,9 @@
 //! `tick.md`: the page of `tick`, in a browser.
 
-use tests::{Browser, Program};
+use salvo::prelude::*;
+use tests::{Browser, Program, serve};
+
+use crate::chunks::two_ticks;
 
 #[tokio::test]
 #[ignore = "needs chromedriver and firefox-esr"]
@@ -43,5 +46,27 @@ async fn a_page_of_another_origin_gets_no_numbers() {
             let counts = state == "OPEN";
             browser.until(&format!("count > 0 == {counts}")).await;
         }
+    }
+}
+
+#[handler]
+async fn tick_page() -> Text<&'static str> {
+    Text::Html(include_str!("../../examples/tick/index.html"))
+}
+
+/// An end with a last chunk is no reason for EventSource to stay away.
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn after_an_end_the_page_comes_back_and_begins_at_1() {
+    let ticks = Router::with_path("ticks").get(two_ticks);
+    let url = serve(Router::new().get(tick_page).push(ticks)).await;
+    for browser in Browser::both().await {
+        browser.open(&format!("{url}/")).await;
+        let watch = "(window.seen = '', ticks.addEventListener('message', \
+                     (event) => { seen += event.data; }), 0)";
+        browser.eval(watch).await;
+        browser.until("seen.endsWith('1212')").await;
+        let says = "document.querySelector('[role=status]').textContent";
+        browser.until(&format!("{says}.includes('lost')")).await;
     }
 }

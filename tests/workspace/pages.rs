@@ -148,9 +148,9 @@ type Figure = (&'static str, &'static str, &'static str, &'static str, usize, us
 const FIGURES: [Figure; 12] = [
     ("slow", "table", "| server", "| chat |", 4, 1),
     ("slow", "table", "| server", "| chat |", 6, 1),
-    ("slow", "table", "| server", "| chat |", 7, 1),
-    ("slow", "table", "| server", "| peer-hyper |", 4, 1),
-    ("slow", "table", "| server", "| floor |", 4, 1),
+    ("measurements", "table", "| server", "| chat |", 7, 1),
+    ("measurements", "table", "| server", "| peer-hyper |", 4, 1),
+    ("measurements", "table", "| server", "| floor |", 4, 1),
     ("feed", "feed", "ANCHOR: short", "| redb 4.6.0 |", 1, 2),
     ("feed", "feed", "ANCHOR: throughput", "| embedded", 2, 2),
     ("feed", "feed", "ANCHOR: throughput", "| embedded", 3, 2),

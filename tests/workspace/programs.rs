@@ -8,21 +8,27 @@ use tests::root;
 use crate::manifests::{PROGRAMS, TESTS, entries, folders, targets};
 
 /// Programs whose tests stand in a file of another program's folder.
-const TESTED_ELSEWHERE: [(&str, &str); 2] = [
+const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("chat_naive", "tests/chat/naive.rs"),
     ("client_first", "tests/client/first.rs"),
+    ("feed_naive", "tests/feed/small.rs"),
 ];
 
-/// A package of programs so small that the README has one row for all of them.
-const IN_ONE_ROW: &str = "cures";
+/// Packages of programs so small that the README has one row for all of them.
+const IN_ONE_ROW: &[&str] = &["cures", "waiting"];
 
 /// Programs that the book does not mount under `/live/`, with the reason.
-const NOT_MOUNTED: [(&str, &str); 5] = [
+const NOT_MOUNTED: &[(&str, &str)] = &[
     ("hello", "it has no router: it needs no crate"),
     ("chat_naive", "it is wrong on purpose"),
     ("client", "it is no server"),
     ("client_first", "it is no server"),
+    (
+        "feed_naive",
+        "it is wrong on purpose, and becomes `feed_small`, which has no page",
+    ),
     ("cures", "they are many, have no page, and are there to be copied"),
+    ("waiting", "they are no servers: they print, and end"),
 ];
 
 /// Folders of the tests that hold something else than a target.
@@ -64,7 +70,8 @@ fn a_program_is_entered_in_every_place() {
     };
     for (folder, manifest) in &*PROGRAMS {
         for (program, _) in targets(manifest, "example") {
-            let name = if folder == IN_ONE_ROW { folder } else { program };
+            let in_one_row = IN_ONE_ROW.contains(&&**folder);
+            let name = if in_one_row { folder } else { program };
             let row = format!("\n| [`{name}`]");
             expect(readme.contains(&row), program, "README.md has no row");
             let rows =
@@ -183,7 +190,7 @@ fn no_program_may_panic_and_its_manifest_says_so() {
 fn a_file_that_several_programs_have_is_the_same_in_each() {
     let copies = [
         ("parser.rs", &["client", "client_first", "llm"][..]),
-        ("edge.rs", &["chat", "faults", "feed", "llm", "wire"]),
+        ("edge.rs", &["chat", "faults", "feed", "llm", "progress", "wire"]),
     ];
     for (file, folders) in copies {
         let text = |folder: &str| read(&format!("examples/{folder}/{file}"));

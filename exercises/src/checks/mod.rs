@@ -42,10 +42,15 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     CHAPTERS.iter().copied().flatten().map(|(name, _)| *name)
 }
 
+/// The check of an exercise.
+fn find(name: &str) -> Option<Check> {
+    let mut checks = CHAPTERS.iter().copied().flatten();
+    checks.find(|(own, _)| *own == name).map(|(_, check)| *check)
+}
+
 /// Checks a program.
 pub async fn check(name: &str, subject: &mut Subject) -> Result<(), Fault> {
-    let mut checks = CHAPTERS.iter().copied().flatten();
-    let Some((_, check)) = checks.find(|(own, _)| *own == name) else {
+    let Some(check) = find(name) else {
         return Err(Fault::unable(format_args!("{name} has no check")));
     };
     let checked = timeout(LONGEST, check(subject)).await;

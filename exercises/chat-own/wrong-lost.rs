@@ -1,0 +1,3 @@
+        if entry.sender == self.id {
+            return Some((Bytes::from_static(b":\n"), entry.position));
+        }

@@ -1,0 +1,6 @@
+const STREAM: &str = "HTTP/1.1 200 OK\r\n\
+    Content-Type: text/event-stream\r\n\
+    Content-Length: 15\r\n\
+    Cache-Control: no-cache\r\n\
+    X-Accel-Buffering: no\r\n\
+    Connection: close\r\n\r\n";

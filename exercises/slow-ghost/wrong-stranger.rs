@@ -1,0 +1,3 @@
+        if let Some(user) = users.by_id.remove(&id) {
+            user.stop.cancel();
+        }

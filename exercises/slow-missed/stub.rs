@@ -1,0 +1,1 @@
+        let _ = missed; // your turn
