@@ -1,3 +1,4 @@
+// ANCHOR: whole
 //! A relay that stops its upstream: when the reader leaves, it leaves, too.
 //!
 //!     ADDR=127.0.0.1:8699 cargo run --example model
@@ -20,6 +21,7 @@ async fn main() -> salvo::Result<()> {
     Ok(Server::new(acceptor).try_serve(Router::new().post(relay)).await?)
 }
 
+// ANCHOR: relay
 #[handler]
 async fn relay(req: &mut Request, res: &mut Response) -> Result<(), StatusError> {
     let too_long = |why| StatusError::payload_too_large().cause(why);
@@ -38,3 +40,5 @@ async fn relay(req: &mut Request, res: &mut Response) -> Result<(), StatusError>
     res.stream(answer.bytes_stream());
     Ok(())
 }
+// ANCHOR_END: relay
+// ANCHOR_END: whole

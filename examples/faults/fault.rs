@@ -19,7 +19,6 @@ const PIECES: usize = 128;
 /// How long `retry-0` holds its stream open: without a pause, it is a denial of service.
 const PAUSE: Duration = Duration::from_millis(500);
 
-// ANCHOR: faults
 /// The name of a fault, and the steps of an attempt that gets it, in order. After the last
 /// step the stream ends as it should, with its last chunk.
 pub type Fault = (&'static str, &'static [Step]);
@@ -67,10 +66,12 @@ const FAULTS: [Fault; 24] = [
     ("wrong-type-open",     &[Head("text/plain"), Events]),
     ("charset",             &[Head("text/event-stream; charset=utf-8"), Events]),
     ("latin1",              &[Head("text/event-stream; charset=iso-8859-1"), Events]),
+    // ANCHOR: rows
     ("cut-between-events",  &[STREAM, Event, Cut]),
     ("cut-mid-event",       &[STREAM, Event, Half, Cut]),
     ("no-final-blank-line", &[STREAM, Event, Half]),
     ("stall",               &[STREAM, Event, Stall]),
+    // ANCHOR_END: rows
     ("drip",                &[STREAM, Drip]),
     ("endless-line",        &[STREAM, Event, Line, Cut]),
     ("retry-0",             &[STREAM, Retry("0"), Event, Pause]),
@@ -78,7 +79,6 @@ const FAULTS: [Fault; 24] = [
     ("retry-huge",          &[STREAM, Retry("86400000"), Event]),
     ("retry-overflow",      &[STREAM, Retry("99999999999999999999"), Event]),
 ];
-// ANCHOR_END: faults
 
 /// Finds a fault by its name, or says which names there are.
 pub fn find(name: &str) -> Result<&'static Fault, String> {
@@ -87,9 +87,9 @@ pub fn find(name: &str) -> Result<&'static Fault, String> {
     found.ok_or_else(|| format!("the faults are: {}", names()))
 }
 
-// ANCHOR: steps
 pub type Chunk = io::Result<Bytes>;
 
+// ANCHOR: chunks
 /// The chunks that a step sends.
 pub fn chunks(step: &Step, ids: &mut RangeFrom<u64>) -> BoxStream<'static, Chunk> {
     let mut next = || ids.next().map(event).unwrap_or_default();
@@ -106,14 +106,13 @@ pub fn chunks(step: &Step, ids: &mut RangeFrom<u64>) -> BoxStream<'static, Chunk
             let pieces = iter::repeat_n("x".repeat(PIECE), PIECES);
             every(PACE, iter::once("data: ".into()).chain(pieces))
         }
-        Pause => {
-            stream::once(sleep(PAUSE)).filter_map(|()| future::ready(None)).boxed()
-        }
+        Pause => stream::once(sleep(PAUSE)).flat_map(|()| stream::empty()).boxed(),
         Stall => stream::pending().boxed(),
         Cut => stream::once(cut()).boxed(),
         Status(_) | Redirect(_) | Head(_) => stream::empty().boxed(),
     }
 }
+// ANCHOR_END: chunks
 
 fn event(id: u64) -> String {
     format!("id: {id}\ndata: event {id}\n\n")
@@ -138,6 +137,7 @@ fn every(
     chunks.boxed()
 }
 
+// ANCHOR: cut
 /// An error in place of bytes: the server has no way left to say that it failed, so it
 /// closes the connection.
 async fn cut() -> Chunk {
@@ -146,8 +146,8 @@ async fn cut() -> Chunk {
     yield_now().await;
     Err(broken())
 }
+// ANCHOR_END: cut
 
 pub fn broken() -> io::Error {
     io::Error::other("broken, as you asked")
 }
-// ANCHOR_END: steps

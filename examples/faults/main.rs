@@ -301,6 +301,7 @@ async fn act(
     Ok(())
 }
 
+// ANCHOR: ids
 /// An EventSource sends the header when it comes back. A page that makes a new one can
 /// only write the id into the URL. Two libraries call it `lastEventId`.
 fn last_event_id(req: &Request) -> Option<&[u8]> {
@@ -309,6 +310,7 @@ fn last_event_id(req: &Request) -> Option<&[u8]> {
     let ids = [header, query("after"), query("lastEventId")];
     ids.into_iter().flatten().find(|id| !id.is_empty())
 }
+// ANCHOR_END: ids
 
 /// The number of the last event that the client has. Our ids are numbers; a client with
 /// any other id begins at the beginning.

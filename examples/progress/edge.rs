@@ -21,7 +21,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-// ANCHOR: bounds
 /// Connections that are kept free of streams: for requests, and for the answer that no
 /// stream is free. Where there are few connections, it is a fourth of them.
 const SPARE: usize = 2_048;
@@ -39,9 +38,7 @@ const STALL: Duration = Duration::from_secs(30);
 /// How long a connection that is closed is read on (RFC 9112, 9.6), and how many bytes.
 const LINGER: Duration = Duration::from_secs(5);
 const MAX_LINGERED: usize = 64 << 20;
-// ANCHOR_END: bounds
 
-// ANCHOR: limits
 /// How many streams, and how many connections, this program may have at once.
 pub struct Limits {
     pub streams: usize,
@@ -71,9 +68,7 @@ impl Limits {
         Ok(Self { streams: allowed, connections })
     }
 }
-// ANCHOR_END: limits
 
-// ANCHOR: server
 /// A server with these limits. When `stop` is cancelled, it waits no longer for clients that
 /// do not close their connection.
 pub fn server(
@@ -92,7 +87,6 @@ pub fn server(
     server.http1_mut().writev(false).max_buf_size(MAX_HEAD);
     Ok(server)
 }
-// ANCHOR_END: server
 
 /// Accepts connections that are read on for a while when they are closed: a system that
 /// closes with bytes unread resets the connection, and the client may lose the answer.
@@ -121,7 +115,6 @@ impl Acceptor for Edge {
     }
 }
 
-// ANCHOR: linger
 pub struct Lingering {
     inner: StraightStream<TcpStream>,
     stop: CancellationToken,
@@ -159,7 +152,6 @@ impl AsyncWrite for Lingering {
         }
         if is_over { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
-    // ANCHOR_END: linger
 
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -187,7 +179,6 @@ impl AsyncRead for Lingering {
     }
 }
 
-// ANCHOR: read
 /// Reads a body of at most `max` bytes. Up to a bound, it also reads what is too much: many
 /// clients look for the answer only when they have sent everything.
 pub async fn read(req: &mut Request, max: usize) -> Result<Vec<u8>, StatusError> {
@@ -245,7 +236,6 @@ pub async fn close_if_refused(
         res.headers_mut().insert(header::CONNECTION, close);
     }
 }
-// ANCHOR_END: read
 
 // ANCHOR: foreign
 /// Any web page can send requests to this server. A browser says where the page comes from:
@@ -263,7 +253,7 @@ pub fn refuse_foreign(req: &Request) -> Result<(), StatusError> {
     if is_ours { Ok(()) } else { Err(StatusError::forbidden().brief(why)) }
 }
 
-/// Whether an origin has this host. The letters' case does not matter, nor whether the port
+/// Whether an origin has this host. Upper and lower case do not matter, nor whether the port
 /// is there if it is the scheme's own (RFC 6454, 6.2).
 fn is_same(origin: &[u8], host: &[u8]) -> bool {
     let Ok(origin) = Uri::try_from(origin) else { return false };

@@ -163,7 +163,7 @@ pub struct Reader {
 impl Reader {
     pub fn new(job: &Job, place: OwnedSemaphorePermit) -> Self {
         let mut latest = job.latest.clone();
-        latest.mark_changed(); // the state at this moment is news to a new reader
+        latest.mark_changed(); // even the first state is news to a new reader
         let mut pace = interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { latest, pace, _place: place }

@@ -41,7 +41,11 @@ impl Course {
     /// The program that an exercise starts from or ends with, with its anchors.
     fn base(&self, of: &Definition, depth: usize) -> Result<Program> {
         match &of.base {
-            Base::Program(name) => source::program(&self.root, name),
+            Base::Program(name) => {
+                let mut program = source::program(&self.root, name)?;
+                program.files.extend(of.first()?);
+                Ok(program)
+            }
             Base::File(file) => source::program_of(&self.root, file),
             Base::After(name) => {
                 ensure!(depth < MAX_CHAIN, "{name} follows itself");

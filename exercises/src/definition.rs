@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::source::Files;
+
 /// The file of an exercise's definition.
 const FILE: &str = "exercise.toml";
 /// The key of a fault's words that is no language: a link to the section that it breaks.
@@ -148,6 +150,21 @@ impl Definition {
     pub fn text(&self, file: &str) -> Result<String> {
         let path = self.folder.join(file);
         fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
+    /// The files in `start/` beside the definition, which take the place of the program's: a
+    /// skeleton from which steps lead to it.
+    pub fn first(&self) -> Result<Files> {
+        let folder = self.folder.join("start");
+        let mut files = Files::new();
+        if folder.is_dir() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                files.insert(name, fs::read_to_string(entry.path())?);
+            }
+        }
+        Ok(files)
     }
 
     /// The wrong answers beside the definition, each with its fault: `wrong-FAULT.diff` or

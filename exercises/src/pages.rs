@@ -28,7 +28,8 @@ pub struct Page {
 pub struct Section {
     pub id: String,
     pub title: String,
-    /// The paragraphs up to the first fence, fold or heading, without links.
+    /// The paragraphs and commands up to the exercise's own command, a fold or a heading,
+    /// without links.
     pub text: String,
 }
 
@@ -115,8 +116,11 @@ fn headings(text: &str) -> Vec<Heading<'_>> {
 /// The paragraphs at the start of a section, as a terminal shows them.
 fn text(rest: &str) -> String {
     let ends = |line: &&str| {
-        !["```", "<details", "#"].iter().any(|end| line.starts_with(end))
+        let commands = ["<details", "#", "cargo book exercise"];
+        !commands.iter().any(|end| line.starts_with(end))
     };
-    let lines: Vec<_> = rest.lines().take_while(ends).collect();
+    let lines =
+        rest.lines().take_while(ends).filter(|line| !line.starts_with("```"));
+    let lines: Vec<_> = lines.collect();
     LINK.replace_all(lines.join("\n").trim(), "$1").into_owned()
 }

@@ -17,8 +17,9 @@ use crate::fault::Fault;
 
 /// How long a client may take to connect, and to send its request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of the head of a request.
+/// Bytes of the head of a request, and of its body.
 const MAX_HEAD: usize = 64 << 10;
+const MAX_BODY: usize = 1 << 20;
 
 /// A server on a port of its own.
 pub struct Server {
@@ -30,6 +31,8 @@ pub struct Server {
 pub struct Asked {
     /// The request line and the header lines.
     pub head: String,
+    /// As many bytes as `Content-Length` says.
+    pub body: Vec<u8>,
     pub socket: TcpStream,
     /// When its connection was accepted.
     pub at: Instant,
@@ -37,8 +40,13 @@ pub struct Asked {
 
 impl Server {
     pub async fn start() -> Result<Self, Fault> {
-        let listener =
-            TcpListener::bind("127.0.0.1:0").await.map_err(Fault::unable)?;
+        Self::at("127.0.0.1:0").await
+    }
+
+    /// A server where a program expects it that a check has not started.
+    pub async fn at(addr: &str) -> Result<Self, Fault> {
+        let taken = |error| Fault::unable(format_args!("{addr}: {error}"));
+        let listener = TcpListener::bind(addr).await.map_err(taken)?;
         let addr = listener.local_addr().map_err(Fault::unable)?;
         Ok(Self { listener, url: format!("http://{addr}") })
     }
@@ -80,7 +88,14 @@ impl Server {
             Ok(Ok(())) => {}
         }
         let head = String::from_utf8_lossy(&head).trim_end().to_string();
-        Ok(Some(Asked { head, socket, at }))
+        let mut asked = Asked { head, body: Vec::new(), socket, at };
+        let length = asked.header("content-length").and_then(|it| it.parse().ok());
+        asked.body.resize(MAX_BODY.min(length.unwrap_or(0)), 0);
+        match timeout(PATIENCE, asked.socket.read_exact(&mut asked.body)).await {
+            Err(_) => Err(Fault::silent("a whole request", PATIENCE)),
+            Ok(Err(error)) => Err(Fault::new("cut", "a whole request", error)),
+            Ok(Ok(_)) => Ok(Some(asked)),
+        }
     }
 }
 
@@ -94,19 +109,24 @@ impl Asked {
     }
 
     /// Sends bytes as they are.
-    pub async fn write(&mut self, bytes: &str) -> Result<(), Fault> {
+    pub async fn write(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Fault> {
         // A client that has left is seen by what it did not do.
-        drop(self.socket.write_all(bytes.as_bytes()).await);
+        drop(self.socket.write_all(bytes.as_ref()).await);
         Ok(())
     }
 
     /// Sends the head of a stream, and the start of its body, which ends with the
     /// connection.
-    pub async fn stream(&mut self, body: &str) -> Result<(), Fault> {
+    pub async fn stream(&mut self, body: impl AsRef<[u8]>) -> Result<(), Fault> {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                     connection: close\r\n\r\n";
         self.write(head).await?;
         self.write(body).await
+    }
+
+    /// Whether the client closes the connection within this time.
+    pub async fn is_left(&mut self, time: Duration) -> bool {
+        timeout(time, self.socket.read(&mut [0])).await.is_ok()
     }
 
     /// Answers with this status and nothing else, and closes the connection.

@@ -78,7 +78,7 @@ pub fn open(root: &Path, states: States) -> Result<impl Sized> {
     Ok(debouncer)
 }
 
-/// What a path below `try/` belongs to: an exercise, if it is a file that its reader writes,
+/// The owner of a path below `try/`: an exercise, if it is a file that its reader writes,
 /// or the file of what is done.
 fn saved_in(path: &Path) -> Option<String> {
     let parts: Vec<_> = path.iter().map(|part| part.to_str()).collect();

@@ -71,6 +71,48 @@ async fn the_id_of_an_event_with_empty_data_counts_in_both_browsers() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn an_event_that_is_cut_in_its_last_line_end_has_come() {
+    for browser in Browser::both().await {
+        let cut = "retry: 300\r\nid: 1\r\ndata: event 1\r\n\r";
+        let [_, (_, id)] = asked_twice(&browser, cut).await;
+        assert_eq!(id.as_deref(), Some("1"), "{}", browser.name());
+    }
+}
+
+/// Says how long to wait in its first answer alone.
+struct SaysItOnce(Arc<Mutex<Vec<Instant>>>);
+
+#[handler]
+impl SaysItOnce {
+    async fn handle(&self, res: &mut Response) {
+        let mut asked = self.0.lock().unwrap();
+        let first = asked.is_empty();
+        finite(res, if first { "retry: 300\n\n" } else { "data: a\n\n" });
+        asked.push(Instant::now());
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_reconnection_time_holds_for_the_streams_that_come_after_it() {
+    for browser in Browser::both().await {
+        let asked = Arc::<Mutex<Vec<Instant>>>::default();
+        let path = Router::with_path("stream").get(SaysItOnce(asked.clone()));
+        browser.open(&serve(Router::new().get(empty_page).push(path)).await).await;
+        browser.eval("(window.source = new EventSource('stream'), 0)").await;
+        // Without a time of its own, Chromium waits for 3 seconds, and Firefox for 5.
+        until("an answer without a time is followed soon", async || {
+            let asked = asked.lock().unwrap();
+            let mut waits = asked.windows(2).skip(1).map(|two| two[1] - two[0]);
+            waits.any(|wait| wait < Duration::from_secs(2))
+        })
+        .await;
+        browser.eval("(source.close(), 0)").await;
+    }
+}
+
 /// On a busy machine a timer may be late, so this looks again until one was not.
 #[tokio::test]
 #[ignore = "needs chromedriver and firefox-esr"]

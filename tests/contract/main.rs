@@ -102,6 +102,7 @@ programs! {
             ("GET", "/nope", 404, None, "not be found"),
             ("GET", "/wire", 404, None, "not be found"),
             ("GET", "/wire/b", 404, None, "nothing was put here"),
+            ("GET", "/parse", 405, Some("POST"), "not supported"),
             ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
             ("POST", "/wire/a", 405, Some("GET, HEAD, PUT"), "not supported"),
         ])
@@ -233,6 +234,7 @@ const EXEMPT: &[(&str, &str)] = &[
     ("cure_room", SMALL),
     ("feed_naive", "it is wrong on purpose"),
     ("feed_small", "a reader writes it: `tests/feed/small.rs` has what it promises"),
+    ("llm_small", "a chapter builds it: `tests/llm/small.rs` has its tests"),
     ("wait_await", NO_SERVER),
     ("wait_block", NO_SERVER),
     ("wait_borrow", NO_SERVER),

@@ -13,4 +13,5 @@ mod odd; // odd streams of model servers
 mod opinion; // what the official SDK makes of them
 mod page; // in a browser
 mod server; // the model server of these tests
+mod small; // the program that the chapter builds
 mod upstream; // model servers, and their faults

@@ -7,6 +7,7 @@ function watched(url, types, handle, silence) {
   let timer;
   let seen;
   const end = new AbortController();
+  // ANCHOR: silence
   const sign = () => {
     seen = Date.now();
     clearTimeout(timer);
@@ -25,6 +26,7 @@ function watched(url, types, handle, silence) {
     if (source.readyState !== EventSource.CLOSED) open();
     sign();
   }
+  // ANCHOR_END: silence
   // The timers of a phone sleep with it, so look at the clock when it wakes up.
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden && Date.now() - seen > silence) check();

@@ -1,6 +1,7 @@
 //! The EventSource of browsers, on the streams of `tests/cases.toml` and on others.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use salvo::prelude::*;
 use serde_json::{Value, json};
 use tests::cases::{Case, cases};
 use tests::{Browser, serve};
+use tokio_stream::{StreamExt, once, pending};
 
 #[allow(dead_code)] // the test leaves out what the program needs to run by itself
 #[path = "../../examples/wire/main.rs"]
@@ -238,6 +240,32 @@ async fn an_event_of_type_error_arrives_at_onerror() {
             json!(["disk full", "no data"]),
             "the event, then the lost connection"
         );
+    }
+}
+
+/// An event whose last line feed never comes: the stream stays open.
+#[handler]
+async fn late_line_feed(res: &mut Response) {
+    res.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+    let first = once(Ok::<_, Infallible>("data: a\r\n\r"));
+    res.stream(first.chain(pending()));
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn an_event_that_ends_in_a_cr_does_not_wait_for_the_byte_behind_it() {
+    let router = Router::new().get(empty_page);
+    let router = router.push(Router::with_path("stream").get(late_line_feed));
+    let url = serve(router).await;
+    for browser in Browser::both().await {
+        browser.open(&url).await;
+        let listen = "(window.heard = [], window.source = new EventSource('stream'), \
+            source.onmessage = (event) => { heard.push(event.data); }, 0)";
+        browser.eval(listen).await;
+        browser.until("heard.length == 1").await;
+        let state = browser.eval("[heard, source.readyState]").await;
+        assert_eq!(state, json!([["a"], 1]), "and the stream is open");
+        browser.eval("(source.close(), 0)").await;
     }
 }
 

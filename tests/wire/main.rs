@@ -4,6 +4,7 @@
 mod edge;
 mod eventsource;
 mod page;
+mod parse;
 
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,8 @@ async fn a_request_that_is_too_large_or_wrong_is_refused_with_a_reason() {
         (wire.request("PUT", "/wire/a").body(too_long.clone()), 413, "65536 bytes"),
         (wire.request("PUT", "/wire/a").body(chunks(&too_long)), 413, "65536 bytes"),
         (wire.request("PUT", &long_id).body("a"), 400, "the id is too long"),
+        (wire.request("POST", "/parse").body(vec![b'a'; 4_097]), 413, "4096 bytes"),
+        (wire.request("POST", "/parse?chunk=x").body("a"), 400, "`chunk` is not"),
         (wire.request("GET", "/wire/a?chunk=x"), 400, "`chunk` is not a number"),
         (wire.request("GET", "/wire/a?pace=-1"), 400, "`pace` is not a number"),
     ] {

@@ -115,7 +115,7 @@ fn running_an_example_from_the_root_builds_no_heavy_crate() {
     }
     assert_eq!(
         heavy,
-        ["client", "client_first", "cures", "llm"],
+        ["client", "client_first", "cures", "llm", "llm_small"],
         "programs that need a heavy crate"
     );
 }

@@ -12,6 +12,7 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("chat_naive", "tests/chat/naive.rs"),
     ("client_first", "tests/client/first.rs"),
     ("feed_naive", "tests/feed/small.rs"),
+    ("llm_small", "tests/llm/small.rs"),
 ];
 
 /// Packages of programs so small that the README has one row for all of them.
@@ -27,6 +28,7 @@ const NOT_MOUNTED: &[(&str, &str)] = &[
         "feed_naive",
         "it is wrong on purpose, and becomes `feed_small`, which has no page",
     ),
+    ("llm_small", "`llm` is mounted, which is the same for a reader"),
     ("cures", "they are many, have no page, and are there to be copied"),
     ("waiting", "they are no servers: they print, and end"),
 ];

@@ -234,7 +234,7 @@ async fn back(server: &mut Subject, last: &str) -> Result<Events, Fault> {
 
 /// The event after those that welcome a reader with this id, and the first message.
 async fn missed(server: &mut Subject, last: &str) -> Result<(Event, Event), Fault> {
-    server.patience(Duration::from_secs(1));
+    server.patience(Duration::from_secs(2));
     let mut events = back(server, last).await?;
     let told = loop {
         let event = events.next().await?;

@@ -1,7 +1,7 @@
 //! The content and the shape of the stand-in's answers.
 
 use serde_json::{Value, json};
-use tests::{Program, assert_text_but_numbers};
+use tests::{Program, assert_text_but_numbers, session};
 
 #[path = "../../../examples/llm/imitate.rs"]
 mod text;
@@ -37,7 +37,10 @@ async fn the_stand_in_lists_one_model() {
 #[tokio::test]
 async fn the_stand_in_speaks_the_protocol_as_the_page_shows_it() {
     let model = Program::start("model").await;
-    let session = model.session("llm/recorded/protocol.txt");
+    let session = session(
+        "llm/recorded/protocol.txt",
+        &[("http://127.0.0.1:8699", &model.url)],
+    );
     assert_text_but_numbers("llm/recorded/protocol.txt", &session);
 }
 

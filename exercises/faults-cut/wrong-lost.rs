@@ -1,0 +1,4 @@
+/// An error in place of bytes.
+async fn cut() -> Chunk {
+    Err(broken())
+}

@@ -1,0 +1,2 @@
+    let known = log.borrow().events.len();
+    let position = 0;

@@ -1,0 +1,1 @@
+    Ok(reason.unwrap_or_default())
