@@ -28,8 +28,8 @@ pub struct Page {
 pub struct Section {
     pub id: String,
     pub title: String,
-    /// The paragraphs and commands up to the exercise's own command, a fold or a heading,
-    /// without links.
+    /// The paragraphs and commands up to the first fold or heading, without links and without
+    /// the command that makes the exercise.
     pub text: String,
 }
 
@@ -115,12 +115,11 @@ fn headings(text: &str) -> Vec<Heading<'_>> {
 
 /// The paragraphs at the start of a section, as a terminal shows them.
 fn text(rest: &str) -> String {
-    let ends = |line: &&str| {
-        let commands = ["<details", "#", "cargo book exercise"];
-        !commands.iter().any(|end| line.starts_with(end))
+    let goes_on =
+        |line: &&str| !line.starts_with("<details") && !line.starts_with('#');
+    let is_text = |line: &&str| {
+        !line.starts_with("```") && !line.starts_with("cargo book exercise")
     };
-    let lines =
-        rest.lines().take_while(ends).filter(|line| !line.starts_with("```"));
-    let lines: Vec<_> = lines.collect();
+    let lines: Vec<_> = rest.lines().take_while(goes_on).filter(is_text).collect();
     LINK.replace_all(lines.join("\n").trim(), "$1").into_owned()
 }

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 use tests::cases::{Case, cases};
 use tests::{Program, within};
 
+#[allow(clippy::duplicate_mod, reason = "`eventsource.rs` has the whole program")]
 #[path = "../../examples/wire/parse.rs"]
-mod parse;
+mod parser;
 
-use parse::Parser;
+use parser::Parser;
 
 /// As in `examples/wire/main.rs`.
 const MAX_PARSED: usize = 4 << 10;

@@ -270,7 +270,7 @@ async fn paces(server: &mut Subject) -> Result<(), Fault> {
     let events = server.events(&job).await?.rest().await?;
     let most = began.elapsed().as_millis() / 100 + 3;
     let came = format!("{} events", events.len());
-    expect("pace", events.len() as u128 <= most, format!("{most} events"), came)?;
+    expect("pace", events.len() as u128 <= most, format!("≤ {most} events"), came)?;
     let end = events.last().map(ToString::to_string).unwrap_or_default();
     expect("last", end.starts_with("event: done\n"), "event: done", end)
 }
