@@ -20,8 +20,9 @@ const MAX_EVENT: usize = 16 << 20;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = env::args().nth(1).ok_or("usage: client URL")?;
+    let client = reqwest::Client::new();
     let parser = Parser::new(MAX_EVENT, String::new());
-    let mut reader = Reader { url, parser };
+    let mut reader = Reader { client, url, parser };
     loop {
         if let Err(error) = reader.read().await {
             eprintln!("{error}");
@@ -33,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 // ANCHOR: read
 struct Reader {
+    client: reqwest::Client,
     url: String,
     parser: Parser,
 }
@@ -40,7 +42,7 @@ struct Reader {
 impl Reader {
     /// Connects, and prints the events until the connection ends.
     async fn read(&mut self) -> Result<(), Box<dyn Error>> {
-        let request = reqwest::Client::new().get(&self.url);
+        let request = self.client.get(&self.url);
         let mut response = request.send().await?;
         while let Some(bytes) = response.chunk().await? {
             let mut events = self.parser.feed(&bytes);

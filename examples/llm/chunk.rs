@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-/// Parts of a `finish_reason` that is no end: something has broken off.
+/// Parts of a `finish_reason` that is not an end: something has broken off.
 // ANCHOR: faults
 const FAULTS: [&str; 7] =
     ["error", "fail", "abort", "cancel", "timeout", "interrupt", "insufficient"];

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::chunk::{COUNTS, Chunk, is_real_error, quote};
 use super::parser::Event;
 
-/// Bytes that are kept of what is no event.
+/// Bytes that are kept of what is not an event.
 const MAX_BESIDE: usize = 16 << 10;
 
 /// An answer, as far as it has been heard.
@@ -34,7 +34,7 @@ impl Heard {
         if event.event_type == "error" {
             return Err(format!("the model server gave up: {}", quote(data)));
         }
-        // An event of a type of its own is no chunk, and neither is one without data.
+        // An event of a type of its own is not a chunk, and neither is one without data.
         if event.event_type != "message" || data.is_empty() {
             self.odd = data.into();
             return Ok(false);
@@ -105,7 +105,7 @@ impl Heard {
     }
 }
 
-/// Lines that are no fields of the format: a page, or an error in the place of events.
+/// Lines that are not fields of the format: a page, or an error in the place of events.
 #[derive(Default)]
 pub struct Beside {
     pub text: String,

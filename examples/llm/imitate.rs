@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use rand::seq::IndexedRandom;
 use rand::{SeedableRng, rngs::StdRng};
 
-/// How every answer begins: nobody shall take this for a model that knows something.
+/// How every answer begins: nobody should take this for a model that knows something.
 const CONFESSION: &str = "I am only a stand-in, and imitate a text of two pages.";
 /// Tokens after which an answer ends with its sentence.
 const ENOUGH: usize = 150;

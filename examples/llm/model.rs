@@ -38,7 +38,7 @@ pub fn service(streams: usize, stop: CancellationToken) -> Service {
     Service::new(router).catcher(Catcher::default().hoop(unknown))
 }
 
-/// Answers in the protocol's shape that there is no such path or method. Who looks with a
+/// Answers in the protocol's shape that there is no such path or method. A person with a
 /// browser gets a page.
 #[handler]
 async fn unknown(req: &Request, res: &mut Response, ctrl: &mut FlowCtrl) {

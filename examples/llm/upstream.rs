@@ -26,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long the body of an error may take: the status is said in any case.
 const ERROR: Duration = Duration::from_secs(5);
-/// How long the body of a success may take that is no stream: it may be an answer that costs.
+/// How long the body of a success may take that is not a stream: it may be an answer that costs.
 const GLANCE: Duration = Duration::from_millis(500);
 /// Bytes of one event from the model server. A token takes a few hundred.
 const MAX_EVENT: usize = 256 << 10;
@@ -231,7 +231,7 @@ impl Upstream {
     }
     // ANCHOR_END: explain
 
-    /// Quotes a response that is no stream.
+    /// Quotes a response that is not a stream.
     async fn said(&self, mut response: Response, kind: &str) -> String {
         if let Some(to) = response.headers().get(header::LOCATION) {
             let to = String::from_utf8_lossy(to.as_bytes());

@@ -39,11 +39,24 @@ async fn page() -> Text<&'static str> {
     Text::Html(include_str!("index.html"))
 }
 
+/// An answer: a log, to which one task appends, and from which any number of readers read.
+#[derive(Default)]
+struct Log {
+    events: Vec<SseEvent>,
+    is_over: bool,
+}
+
+/// Whoever waits for the log to change is woken.
+type Answer = watch::Sender<Log>;
+
+/// All answers. The place of one, counted from 1, is its id.
+static ANSWERS: Mutex<Vec<Arc<Answer>>> = Mutex::new(Vec::new());
+
 #[handler]
 async fn ask(req: &mut Request, res: &mut Response) -> Result<(), StatusError> {
     let bad = |why| StatusError::bad_request().cause(why);
     let question: Value = req.parse_json().await.map_err(bad)?;
-    println!("asked for {}", question["prompt"]);
+    println!("asked: {}", question["prompt"]);
     res.render(Json(json!({})));
     Ok(())
 }
@@ -51,9 +64,26 @@ async fn ask(req: &mut Request, res: &mut Response) -> Result<(), StatusError> {
 #[handler]
 async fn listen(req: &mut Request, res: &mut Response) -> Result<(), StatusError> {
     let id: usize = req.param("id").unwrap_or_default();
-    println!("asked for the answer {id}");
-    let events = stream::empty::<Result<SseEvent, Infallible>>();
-    res.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    SseKeepAlive::new(events).stream(res);
+    let answers = ANSWERS.lock();
+    let answer = id.checked_sub(1).and_then(|place| answers.get(place));
+    let log = answer.ok_or_else(StatusError::not_found)?.subscribe();
+    let position = 0;
+    // Here the events of the log will be sent.
+    let _ = (log, position);
     Ok(())
+}
+
+/// Writes an answer.
+async fn write(answer: &Answer, prompt: &Value) {
+    if let Err(why) = read(answer, prompt).await {
+        println!("{why}");
+    }
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Reads the answer of the model server to its end, and returns why the model has stopped.
+async fn read(answer: &Answer, prompt: &Value) -> Result<String, Failure> {
+    let _ = (answer, prompt);
+    Err("nothing is read yet".into())
 }

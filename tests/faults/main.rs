@@ -402,7 +402,7 @@ async fn where_few_files_may_be_open_a_stream_too_many_is_refused() {
     }
     let none_free = async || faults.get("/faults/502").await.status() == 503;
     until("all places are taken", none_free).await;
-    // Whoever is refused is no attempt, and others are still answered.
+    // A refused request is not an attempt, and others are still answered.
     assert_eq!(faults.get("/streams/mine").await.status(), 503);
     assert_eq!(attempts(&faults, "mine").await.len(), 16);
     for path in ["/faults/stall", "/faults/silent-head", "/streams/mine"] {

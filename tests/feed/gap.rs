@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::broadcast::{Receiver, Sender};
 
-// ANCHOR: log
 /// The events 1, 2, 3, …: kept for readers that come back, and sent to those that are here.
 struct Log {
     kept: Mutex<Vec<u64>>,
@@ -26,7 +25,6 @@ impl Log {
         kept.iter().copied().filter(|event| *event > last).collect()
     }
 }
-// ANCHOR_END: log
 
 fn log_with(events: usize) -> Log {
     let log = Log { kept: Mutex::default(), live: Sender::new(16) };
@@ -51,7 +49,6 @@ fn replay_then_subscribe_loses_an_event() {
 }
 // ANCHOR_END: lost
 
-// ANCHOR: twice
 #[test]
 #[should_panic(expected = "left: [2, 3, 3, 4]")]
 fn subscribe_then_replay_repeats_an_event() {
@@ -62,9 +59,7 @@ fn subscribe_then_replay_repeats_an_event() {
     log.append();
     assert_eq!([missed, all(live)].concat(), [2, 3, 4]);
 }
-// ANCHOR_END: twice
 
-// ANCHOR: once
 #[test]
 fn subscribe_then_replay_then_skip_what_was_replayed() {
     let log = log_with(2);
@@ -79,4 +74,3 @@ fn subscribe_then_replay_then_skip_what_was_replayed() {
     // ANCHOR_END: skip
     assert_eq!([missed, live].concat(), [2, 3, 4]);
 }
-// ANCHOR_END: once

@@ -1,9 +1,10 @@
 //! `hello.md`: the bytes that `hello` sends, its bounds, and when it notices that nobody
 //! listens.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::{Preload, Program, pause, root, until, within};
+use tests::{Preload, Process, Program, pause, root, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
@@ -109,6 +110,18 @@ async fn a_reader_that_left_is_noticed_by_writing() {
         },
     )
     .await;
+}
+
+/// In `tick`, the same `curl` ends with 18: see `tests/tick/chunks.rs`.
+#[tokio::test]
+async fn without_chunks_a_cut_looks_like_an_end() {
+    let mut hello = Program::start("hello").await;
+    let mut curl = Command::new("curl");
+    curl.args(["-sN", &hello.url]).stdout(Stdio::piped());
+    let mut curl = Process::spawn(curl);
+    assert_eq!(curl.line().await, "data: hello 1");
+    hello.stop();
+    assert_eq!(curl.ended().await.code, Some(0));
 }
 
 #[tokio::test]

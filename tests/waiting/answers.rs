@@ -107,3 +107,13 @@ async fn a_guard_that_is_made_again_in_each_round_is_dropped_in_each_round() {
     assert_eq!(events.next().await, Some(2));
     assert_eq!(drops.load(Ordering::Relaxed), 2);
 }
+
+#[tokio::test]
+async fn a_task_goes_on_when_its_handle_is_dropped() {
+    let (sender, receiver) = oneshot::channel();
+    drop(tokio::spawn(async move {
+        yield_now().await;
+        sender.send(()).unwrap();
+    }));
+    within("the end of its work", receiver).await.unwrap();
+}

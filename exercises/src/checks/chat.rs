@@ -12,6 +12,7 @@ checks! {
     "chat-first" => first;
     "chat-reasons" => reasons;
     "chat-secret" => secret;
+    "chat-log" => log;
     "chat-here" => here;
     "chat-me" => me;
     "chat-nickname" => nickname;
@@ -121,6 +122,28 @@ async fn secret(server: &mut Subject) -> Result<(), Fault> {
     expect("leak", is_safe, "a message without the secret", &heard)?;
     let again = join(server, ANN).await?.next().await?;
     expect("again", again.data == number.data, &number, &again)
+}
+
+async fn log(server: &mut Subject) -> Result<(), Fault> {
+    let mut ann = join(server, ANN).await?;
+    let bob = join(server, BOB).await?;
+    say(server, BOB, "one").await?;
+    let one = message(&mut ann).await?;
+    expect("id", !one.id.is_empty(), "an event with an id", &one)?;
+    drop(ann);
+    say(server, BOB, "two").await?;
+    let mut cia = join(server, CIA).await?;
+    let mut ann = back(server, &one.id).await?;
+    say(server, BOB, "three").await?;
+    for text in ["two", "three"] {
+        let heard = message(&mut ann).await?;
+        let should = format!("data: <User#2>: {text}");
+        expect("gap", heard.data.ends_with(text), should, &heard)?;
+    }
+    let heard = message(&mut cia).await?;
+    drop(bob);
+    let should = "data: <User#2>: three";
+    expect("old", heard.data.ends_with("three"), should, &heard)
 }
 
 /// The events that come before those of the user's own words.

@@ -8,7 +8,7 @@ use reqwest::{Method, Response};
 use tokio::time::sleep;
 
 use crate::events::{Event, Events};
-use crate::fault::{Fault, expect};
+use crate::fault::{Fault, Seconds, expect};
 use crate::subject::{Subject, has_status};
 
 checks! {
@@ -20,6 +20,7 @@ checks! {
     "feed-after" => after_in_url;
     "feed-refuse" => refuse;
     "feed-age" => age;
+    "feed-late" => late;
     "feed-torn" => torn;
     "feed-from-nothing" => from_nothing;
 }
@@ -80,7 +81,8 @@ async fn hears_resync(reader: &mut Events, fault: &str) -> Result<(), Fault> {
 }
 
 fn shown(event: &Option<Event>) -> String {
-    event.as_ref().map_or("–".into(), Event::to_string)
+    let nothing = || format!("nothing for {}", Seconds(SOON));
+    event.as_ref().map_or_else(nothing, Event::to_string)
 }
 
 /// Texts that are stored now, as events with their ids.
@@ -211,6 +213,17 @@ async fn age(log: &mut Subject) -> Result<(), Fault> {
     let is_new = event.as_ref().is_some_and(|event| event.data == "new");
     expect("old", is_new, "data: new", shown(&event))?;
     hears(&mut back(log, &old.id).await?, "old", "new").await.map(drop)
+}
+
+async fn late(log: &mut Subject) -> Result<(), Fault> {
+    let texts = ["one", "two", "three"];
+    let events = stored(log, &texts).await?;
+    let mut ann = back(log, &events[0].id).await?;
+    for text in &texts[1..] {
+        hears(&mut ann, "late", text).await?;
+    }
+    say(log, "four").await?;
+    hears(&mut ann, "late", "four").await.map(drop)
 }
 
 async fn torn(log: &mut Subject) -> Result<(), Fault> {

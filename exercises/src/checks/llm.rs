@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::events::{Event, Events};
 use crate::fault::{Fault, Seconds, expect};
 use crate::server::{Asked, Server};
-use crate::subject::Subject;
+use crate::subject::{Subject, has_status};
 
 checks! {
     "llm-relay-from-nothing" => relay_from_nothing;
@@ -114,17 +114,20 @@ fn question(asked: &Asked) -> Result<Value, Fault> {
 
 /// The reader gets this token now.
 async fn gets(reader: &mut Events, name: &str, text: &str) -> Result<(), Fault> {
-    let event = reader.next().await?;
+    let should = format!("event: token\ndata: {}", json!({ "text": text }));
+    let event = reader.next().await;
+    let event = event.map_err(|fault| Fault { should: should.clone(), ..fault })?;
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     let is_it = event.event == "token" && data["text"] == text;
-    let should = format!("event: token\ndata: {}", json!({ "text": text }));
     expect(name, is_it, should, &event)
 }
 
 /// The reader gets an event of this type now.
 async fn ends(reader: &mut Events, name: &str, kind: &str) -> Result<Event, Fault> {
-    let event = reader.next().await?;
-    expect(name, event.event == kind, format_args!("event: {kind}"), &event)?;
+    let should = format!("event: {kind}");
+    let event = reader.next().await;
+    let event = event.map_err(|fault| Fault { should: should.clone(), ..fault })?;
+    expect(name, event.event == kind, should, &event)?;
     Ok(event)
 }
 
@@ -173,6 +176,13 @@ async fn relay_from_nothing(relay: &mut Subject) -> Result<(), Fault> {
         asked.write(token(" two")).await?;
     }
     drop(reader);
+    // Some servers notice that a reader has left when they write.
+    for _ in 0..20 {
+        asked.write(token(" more")).await?;
+        if asked.is_left(SOON / 20).await {
+            return Ok(());
+        }
+    }
     leaves(&mut asked, SOON).await
 }
 
@@ -204,8 +214,7 @@ async fn stays_away(
 ) -> Result<(), Fault> {
     let request = program.request(Method::GET, path).await?;
     let request = request.header("last-event-id", &last.id);
-    let status = program.send(request).await?.status();
-    expect("stay-away", status == 204, "204 No Content", status)
+    has_status(&program.send(request).await?, 204)
 }
 
 /// An answer that ends without a word is a failure.
