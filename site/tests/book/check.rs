@@ -79,7 +79,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "an include by line numbers",
-        make: |book| edit(book, "src/en/hello.md", "main.rs:answer", "main.rs:3:7"),
+        make: |book| edit(book, "src/en/hello.md", "main.rs:heads", "main.rs:3:7"),
         place: ("src/en/hello.md", "main.rs:3:7"),
         says: "line numbers move",
     },
