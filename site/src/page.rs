@@ -122,6 +122,22 @@ pub fn with_ids(text: &str, ids: &[String]) -> String {
     out
 }
 
+/// The text without the ids that its headings have: a translation gets them from English.
+pub fn without_ids(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for heading in headings(text).iter().filter(|heading| heading.id.is_some()) {
+        let lines = &text[heading.range.clone()];
+        let line = lines.lines().next().unwrap_or_default();
+        let title = line.rsplit_once(" {#").map_or(line, |(title, _)| title);
+        out.push_str(&text[copied..heading.range.start]);
+        out.push_str(title.trim_end());
+        copied = heading.range.start + line.len();
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
 /// Every include, but for those behind a backslash, which mdBook shows as they are.
 pub fn includes(text: &str) -> Vec<Include> {
     INCLUDE
@@ -199,6 +215,15 @@ mod tests {
             with.contains("\n# no heading\n") && with.ends_with("\n## Tre\n"),
             "{with}"
         );
+    }
+
+    #[test]
+    fn ids_are_taken_from_headings_and_from_nothing_else() {
+        let text =
+            "# One\n\n`{#a}`\n\n```\n# no heading {#b}\n```\n\n## Two *and* more\n";
+        let ids = ["one", "two"].map(String::from);
+        assert_eq!(without_ids(&with_ids(text, &ids)), text);
+        assert_eq!(without_ids(text), text);
     }
 
     #[test]
