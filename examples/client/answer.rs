@@ -65,8 +65,8 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 fn elements(list: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     let mut is_escaped = false;
-    list.split(move |letter| {
-        match letter {
+    list.split(move |c| {
+        match c {
             _ if take(&mut is_escaped) => {}
             '\\' => is_escaped = is_quoted,
             '"' => is_quoted = !is_quoted,

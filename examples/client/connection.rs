@@ -142,7 +142,7 @@ pub fn explain(error: reqwest::Error) -> Failure {
     })
 }
 
-/// Whether an error says that a certificate is wrong. Waiting mends none.
+/// Whether an error says that a certificate is wrong. Waiting does not help.
 fn is_of_a_certificate(error: &(dyn Error + 'static)) -> bool {
     use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
     if let Some(error) = error.downcast_ref::<io::Error>() {

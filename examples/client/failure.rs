@@ -17,7 +17,7 @@ pub enum Exit {
     TooLarge = 4,
 }
 
-/// An answer that is no stream, or the end of a stream.
+/// An answer that is not a stream, or the end of a stream.
 pub enum Failure {
     /// Another attempt may do better, but not before this time has passed.
     Retry(String, Option<Duration>),

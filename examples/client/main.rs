@@ -8,7 +8,7 @@
 //! again: the client waits for it. Chapter 9.
 //!
 //! It reads a stream as the standard says (`parser.rs`). Where EventSource gives up,
-//! it goes on, and where EventSource waits for ever, it gives up:
+//! it goes on, and where EventSource waits forever, it gives up:
 //!
 //! | what happens | EventSource | this client |
 //! | --- | --- | --- |

@@ -27,7 +27,7 @@ that the stream's `retry` says, or 3 s; after twice that where there was still n
 and so on, to 60 s, and up to half as long again by chance; never before Retry-After.
 Of `retry` and Retry-After, no more than a day is believed.
 
-HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in capital or small letters, say through
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case, say through
 which proxy; the client says so, too, without a password that is in there.
 
 Events go to stdout, all else to stderr. Exit codes:
@@ -88,11 +88,11 @@ impl Options {
         let url = Url::parse(&url)
             .ok()
             .filter(|url| ["http", "https"].contains(&url.scheme()))
-            .ok_or("that is no URL of http or https")?;
+            .ok_or("that is not a URL of http or https")?;
         let idle = Duration::try_from_secs_f64(idle)
             .ok()
             .filter(|idle| !idle.is_zero())
-            .ok_or("--idle is no time")?;
+            .ok_or("--idle is not a time")?;
         if HeaderValue::from_bytes(last_event_id.as_bytes()).is_err() {
             return Err("--last-event-id has what no header can have".into());
         }
@@ -119,7 +119,7 @@ fn explain(error: lexopt::Error) -> String {
     match error {
         UnexpectedArgument(_) => "more than one URL".into(),
         UnexpectedValue { option, .. } => format!("{option} takes no value"),
-        ParsingFailed { .. } => "an option has a value that is no number".into(),
+        ParsingFailed { .. } => "an option has a value that is not a number".into(),
         NonUnicodeValue(_) => "an argument is not in UTF-8".into(),
         UnexpectedOption(option) if !looks_like_an_option(&option) => {
             "there is an option that does not exist".into()

@@ -97,10 +97,10 @@ fn stdout_is(flags: PollFlags) -> PollFlags {
 
 /// Whether a character can take over a terminal, or show a text in another order than it is
 /// written: control characters and marks of direction can.
-fn is_unsafe_on_a_terminal(letter: char) -> bool {
-    letter.is_control() && letter != '\t'
+fn is_unsafe_on_a_terminal(c: char) -> bool {
+    c.is_control() && c != '\t'
         || matches!(
-            letter,
+            c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         )
 }
@@ -110,8 +110,8 @@ struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        escape(f, self.0, is_unsafe_on_a_terminal, |f, letter| {
-            write!(f, "{}", letter.escape_unicode())
+        escape(f, self.0, is_unsafe_on_a_terminal, |f, c| {
+            write!(f, "{}", c.escape_unicode())
         })
     }
 }
@@ -121,16 +121,15 @@ struct Json<'a>(&'a str);
 
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let special = |letter| {
-            matches!(letter, '"' | '\\' | '\t') || is_unsafe_on_a_terminal(letter)
-        };
+        let special =
+            |c| matches!(c, '"' | '\\' | '\t') || is_unsafe_on_a_terminal(c);
         f.write_str("\"")?;
-        escape(f, self.0, special, |f, letter| match letter {
-            '"' | '\\' => write!(f, "\\{letter}"),
+        escape(f, self.0, special, |f, c| match c {
+            '"' | '\\' => write!(f, "\\{c}"),
             '\n' => f.write_str("\\n"),
             '\t' => f.write_str("\\t"),
             // No other character that is unsafe needs more than four digits.
-            letter => write!(f, "\\u{:04x}", u32::from(letter)),
+            c => write!(f, "\\u{:04x}", u32::from(c)),
         })?;
         f.write_str("\"")
     }
@@ -146,9 +145,9 @@ fn escape(
     while let Some(at) = text.find(&special) {
         let (plain, rest) = text.split_at(at);
         f.write_str(plain)?;
-        let mut letters = rest.chars();
-        letters.next().map_or(Ok(()), |letter| write(f, letter))?;
-        text = letters.as_str();
+        let mut chars = rest.chars();
+        chars.next().map_or(Ok(()), |c| write(f, c))?;
+        text = chars.as_str();
     }
     f.write_str(text)
 }

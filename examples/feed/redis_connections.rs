@@ -19,7 +19,7 @@ pub const STREAM: &str = "{feed}:events";
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the connection that waits for events waits at a time.
 pub const BLOCK: Duration = Duration::from_secs(5);
-/// How often a server on a replica looks whether the address leads to a primary by now.
+/// How often a server on a replica looks whether the address now leads to a primary.
 const LOOK: Duration = Duration::from_secs(2);
 /// Refusals after which a new connection may lead to a Redis that does not refuse.
 // ANCHOR: elsewhere

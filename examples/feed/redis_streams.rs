@@ -191,7 +191,7 @@ impl RedisStreams {
         let mut events = Vec::with_capacity(entries.len());
         for (entry, fields) in entries {
             let id = id(entry)?;
-            // An entry that is no event of ours (another program added it) is sent without
+            // An entry that is not an event of ours (another program added it) is sent without
             // its data, so that readers move past it.
             let event = event(fields).unwrap_or_else(Event::foreign);
             events.push((id, event.encode(id)));

@@ -115,10 +115,12 @@ fn headings(text: &str) -> Vec<Heading<'_>> {
 
 /// The paragraphs at the start of a section, as a terminal shows them.
 fn text(rest: &str) -> String {
-    let goes_on =
-        |line: &&str| !line.starts_with("<details") && !line.starts_with('#');
+    // The answer may stand open: a step of a lesson shows it.
+    let ends = ["<details", "```diff", "#"];
+    let goes_on = |line: &&str| !ends.iter().any(|end| line.starts_with(end));
     let is_text = |line: &&str| {
-        !line.starts_with("```") && !line.starts_with("cargo book exercise")
+        let others = ["```", "cargo book exercise", "{{#include"];
+        !others.iter().any(|other| line.starts_with(other))
     };
     let lines: Vec<_> = rest.lines().take_while(goes_on).filter(is_text).collect();
     LINK.replace_all(lines.join("\n").trim(), "$1").into_owned()

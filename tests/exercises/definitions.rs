@@ -59,6 +59,9 @@ fn every_exercise_is_a_section_of_one_page_in_every_language() {
         for (page, sections) in &pages {
             for section in sections {
                 assert!(!section.text.is_empty(), "{}: {}", page.file, section.id);
+                // An answer, or a listing, is not for the terminal.
+                let is_shown = !section.text.contains("{{#include");
+                assert!(is_shown, "{}: {}", page.file, section.id);
                 found.push(section.id.as_str());
             }
         }

@@ -57,9 +57,21 @@ async fn comes(
     data: &str,
     fault: &str,
 ) -> Result<Event, Fault> {
-    let event = events.within(SOON).await?.unwrap_or_default();
-    expect(fault, event.data == data, format!("data: {data}"), &event)?;
+    let should = format!("data: {data}");
+    let event = soon(events, fault, &should).await?;
+    expect(fault, event.data == data, should, &event)?;
     Ok(event)
+}
+
+/// The next event, or else this fault.
+async fn soon(
+    events: &mut Events,
+    fault: &str,
+    should: &str,
+) -> Result<Event, Fault> {
+    let event = events.within(SOON).await?;
+    let came = format!("nothing for {}", Seconds(SOON));
+    event.ok_or_else(|| Fault::new(fault, should, came))
 }
 
 async fn one_log(a: &mut Subject) -> Result<(), Fault> {
@@ -73,13 +85,9 @@ async fn one_log(a: &mut Subject) -> Result<(), Fault> {
     drop(ann);
     say(&mut b, "/", "three").await?;
     let mut ann = after(a, "/", &one.id).await?;
-    let event = ann.within(SOON).await?;
-    let fault = match &event {
-        None => "misses",
-        Some(_) => "repeats",
-    };
-    let event = event.unwrap_or_default();
-    expect(fault, event.data == "two", "data: two", &event)?;
+    let should = "data: two";
+    let event = soon(&mut ann, "misses", should).await?;
+    expect("repeats", event.data == "two", should, &event)?;
     comes(&mut ann, "three", "misses").await?;
     Ok(())
 }
@@ -121,13 +129,12 @@ async fn says_gap(server: &mut Subject) -> Result<(), Fault> {
     let mut ann = server.events("/").await?;
     let one = ann.next().await?;
     expect("always", one.data == "one", "data: one", &one)?;
-    let two = ann.next().await?;
     redis.ask(&["XTRIM", "log", "MAXLEN", "1"]).await?;
     let mut bob = after(server, "/", &one.id).await?;
-    let told = bob.within(SOON).await?.unwrap_or_default();
-    expect("hole", told.event == "resync", "event: resync", &told)?;
+    let should = "event: resync";
+    let told = soon(&mut bob, "hole", should).await?;
+    expect("hole", told.event == "resync", should, &told)?;
     comes(&mut bob, "three", "hole").await?;
-    drop(two);
     Ok(())
 }
 
