@@ -1,5 +1,4 @@
-//! The folder in which a reader writes, `try/NAME`, and the workspace in which the tests
-//! build all exercises at once.
+//! The folder in which a reader writes: `try/NAME`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +16,7 @@ const BELOW: &str =
     "\n# Below: what lets Cargo use the crates that the book has compiled.\n";
 /// A package that is never built. It asks for the features of crates that the book's
 /// programs have, and Cargo unites the features of a workspace.
-const FEATURES: &str = ".features";
+pub(crate) const FEATURES: &str = ".features";
 
 /// The folder of an exercise.
 pub fn of(root: &Path, name: &str) -> PathBuf {
@@ -30,7 +29,10 @@ pub fn make(root: &Path, name: &str, files: &Files) -> Result<()> {
     let folder = of(root, name);
     remove(&folder)?;
     fs::create_dir_all(&folder)?;
-    write(&folder, name, files)?;
+    for (file, text) in files {
+        let named = (file == "Cargo.toml").then(|| named(text, name));
+        write_file(&folder.join(file), named.as_ref().unwrap_or(text))?;
+    }
     let manifest = folder.join("Cargo.toml");
     let own = fs::read_to_string(&manifest)?;
     let workspace = format!(
@@ -91,61 +93,16 @@ pub fn prepare(root: &Path) -> Result<()> {
     Ok(fs::write(cargo.join("config.toml"), config)?)
 }
 
-fn write(folder: &Path, name: &str, files: &Files) -> Result<()> {
-    for (file, text) in files {
-        let named = (file == "Cargo.toml").then(|| named(text, name));
-        write_file(&folder.join(file), named.as_ref().unwrap_or(text))?;
-    }
-    Ok(())
-}
-
 /// Writes a file, unless it is there with this text: Cargo compiles what is newer.
-fn write_file(file: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_file(file: &Path, text: &str) -> Result<()> {
     if fs::read_to_string(file).is_ok_and(|old| old == text) {
         return Ok(());
     }
     fs::write(file, text).with_context(|| file.display().to_string())
 }
 
-/// Writes packages of these names and files as one workspace; what is there of an earlier
-/// one with the same text stays. The kinds of dependencies in the manifests of `like` say
-/// which features of crates have been compiled.
-pub fn write_workspace(
-    root: &Path,
-    folder: &Path,
-    packages: &BTreeMap<String, Files>,
-    like: &[&str],
-    kinds: &[&str],
-) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if path.is_dir() && !name.is_some_and(|name| packages.contains_key(name)) {
-            remove(&path)?;
-        }
-    }
-    for (name, files) in packages {
-        fs::create_dir_all(folder.join(name))?;
-        write(&folder.join(name), name, files)?;
-    }
-    write_features(&folder.join(FEATURES), &manifests(root, like)?, kinds)?;
-    let mut members: Vec<_> = packages.keys().map(String::as_str).collect();
-    members.push(FEATURES);
-    let members = Value::from(members);
-    let mut text = format!("[workspace]\nresolver = \"3\"\nmembers = {members}\n\n");
-    text += &profiles(root)?;
-    // Nobody looks for lines in what only a check runs.
-    for name in packages.keys() {
-        text += &format!("\n[profile.dev.package.{name}]\ndebug = false\n");
-    }
-    write_file(&folder.join("Cargo.toml"), &text)?;
-    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    Ok(())
-}
-
 /// The profiles of the book's own workspace, as text.
-fn profiles(root: &Path) -> Result<String> {
+pub(crate) fn profiles(root: &Path) -> Result<String> {
     let mut profiles = Table::new();
     if let Some(profile) = table(&root.join("Cargo.toml"))?.remove("profile") {
         profiles.insert("profile".into(), profile);
@@ -160,7 +117,7 @@ fn table(file: &Path) -> Result<Table> {
 }
 
 /// The manifests of packages: of a folder that is one, or of all folders in it.
-fn manifests(root: &Path, folders: &[&str]) -> Result<Vec<Table>> {
+pub(crate) fn manifests(root: &Path, folders: &[&str]) -> Result<Vec<Table>> {
     let mut found = Vec::new();
     for folder in folders {
         let own = root.join(folder).join("Cargo.toml");
@@ -187,7 +144,11 @@ struct Wanted {
 }
 
 /// Writes the package that asks for all features that these manifests ask for.
-fn write_features(folder: &Path, manifests: &[Table], kinds: &[&str]) -> Result<()> {
+pub(crate) fn write_features(
+    folder: &Path,
+    manifests: &[Table],
+    kinds: &[&str],
+) -> Result<()> {
     // By the condition of a target; most crates have none.
     let mut wanted: BTreeMap<String, BTreeMap<String, Wanted>> = BTreeMap::new();
     for manifest in manifests {

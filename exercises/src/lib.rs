@@ -8,6 +8,7 @@
 //! attempt    what is in try/NAME, compiled and checked
 //! checks     a function for each exercise, a file for each chapter
 //! course     all exercises, in the order of the book's pages
+//! proof      all versions of all exercises, for the tests
 //! folder     try/NAME          progress   try/progress.json
 //! definition exercises/NAME    pages      titles and tasks
 //! subject    the program       server     the other side of a client
@@ -27,6 +28,7 @@ pub mod fault;
 pub mod folder;
 pub mod pages;
 pub mod progress;
+pub mod proof;
 pub mod redis;
 pub mod server;
 pub mod source;

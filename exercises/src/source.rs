@@ -137,7 +137,12 @@ fn manifest(text: &str, main: &str, is_alone: bool, files: &Files) -> String {
     }
     let out = without_anchors(&out);
     let out = out.trim_end();
-    format!("{out}\n\n[[bin]]\nname = \"{NAME}\"\npath = \"{main}\"\n")
+    format!("{out}\n\n{}", bin(main))
+}
+
+/// The lines of a manifest that name its program.
+pub(crate) fn bin(main: &str) -> String {
+    format!("[[bin]]\nname = \"{NAME}\"\npath = \"{main}\"\n")
 }
 
 fn with_name(package: &str) -> String {

@@ -12,6 +12,7 @@ use mdbook_driver::book::BookItem;
 use mdbook_html::HtmlHandlebars;
 
 use crate::book::{Book, Language, Title};
+use crate::catalog;
 use crate::content::{self, heading_ids};
 use crate::files::{copy_assets, prune};
 use crate::history::History;
@@ -126,8 +127,10 @@ fn render(
     if language.tag != book.source().tag {
         overlay(book, &mut rendered, language, ids)?;
     }
+    let exercises = catalog::list(&book.root, &language.tag)?;
     rendered.book.for_each_chapter_mut(|chapter| {
-        chapter.content = content::named(&chapter.content);
+        let text = chapter.content.replace(catalog::MARK, &exercises);
+        chapter.content = content::named(&text);
     });
     let html = HtmlHandlebars::new();
     let (markdown, _) = rendered.preprocess_book(&html)?;

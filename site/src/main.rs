@@ -12,12 +12,13 @@
 //! postprocess   search   machines   translate            HTML; its index; sitemap
 //! theme   chapters   programs                            words; numbers; /live/NAME/
 //! book   translation   symptoms   compiled   supervise   the sources; a process
-//! history   sources                                      git; links to the repository
+//! history   sources   catalog                            git; links to the repository; exercises
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
 
 mod book;
 mod build;
+mod catalog;
 mod chapters;
 mod check;
 mod compiled;

@@ -74,10 +74,16 @@ pub fn split(text: &str) -> Option<(&str, &str)> {
 pub fn state(english: &str, translation: Option<&str>) -> State {
     match translation.map(|text| (text, split(text))) {
         None => State::Missing,
-        Some((_, Some((_, own)))) if own == english => State::Missing,
+        Some((_, Some((_, own)))) if is_english(own, english) => State::Missing,
         Some((_, Some((id, _)))) if id == blob(english) => State::Current,
         Some(_) => State::Stale,
     }
+}
+
+/// Whether a page is still the English text, as a translator is given it.
+fn is_english(own: &str, english: &str) -> bool {
+    let same_title = own.lines().next() == english.lines().next();
+    same_title && (own == english || own == without_ids(english))
 }
 
 /// Reads a file that need not be there.
@@ -117,6 +123,23 @@ pub fn with_ids(text: &str, ids: &[String]) -> String {
         out.push_str(text[copied..end].trim_end_matches('\r'));
         out.push_str(&format!(" {{#{id}}}"));
         copied = end;
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+/// The text without the ids of its headings: a translation gets them from the English page.
+pub fn without_ids(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for heading in headings(text) {
+        let lines = &text[heading.range.clone()];
+        let written = heading.id.and_then(|id| lines.find(&format!(" {{#{id}}}")));
+        if let Some(at) = written {
+            let at = heading.range.start + at;
+            out.push_str(&text[copied..at]);
+            copied = at + text[at..].find('}').map_or(0, |end| end + 1);
+        }
     }
     out.push_str(&text[copied..]);
     out
@@ -199,6 +222,14 @@ mod tests {
             with.contains("\n# no heading\n") && with.ends_with("\n## Tre\n"),
             "{with}"
         );
+    }
+
+    #[test]
+    fn a_heading_loses_its_id_and_nothing_else() {
+        let text =
+            "# One {#one}\n\n{#no}\n\n## Two\n\n### `x` {#x-y}\r\nfine {#x-y}\n";
+        let without = "# One\n\n{#no}\n\n## Two\n\n### `x`\r\nfine {#x-y}\n";
+        assert_eq!(without_ids(text), without);
     }
 
     #[test]

@@ -22,9 +22,12 @@ use crate::files::files;
 const SCRIPTS: &str = "search";
 /// The page whose entries come first for the words of a symptom.
 const SYMPTOMS: &str = "symptoms.md";
-/// Sections that mention everything, and explain nothing: each chapter ends with some.
-const REAR: [&str; 5] = [
+/// Sections that mention everything, and explain nothing: each chapter ends with some. So
+/// are the sections below them.
+const REAR: [&str; 7] = [
     "what-will-happen",
+    "change-it",
+    "you-can-now",
     "how-we-know",
     "what-to-read-next",
     "still-to-be-written",
@@ -162,6 +165,7 @@ struct Reader {
     units: Vec<Unit>,
     symptoms: bool,
     in_main: bool,
+    in_rear: bool,
     in_heading: bool,
     in_code: bool,
     /// The element whose text is left out, and how many of its name are open.
@@ -223,10 +227,13 @@ impl Reader {
     }
 
     fn begin(&mut self, name: &str, id: &str) {
+        if matches!(name, "h1" | "h2") {
+            self.in_rear = REAR.contains(&id);
+        }
         let kind = match name {
             "dt" => Kind::Term,
             "h3" if self.symptoms => Kind::Symptom,
-            _ if REAR.contains(&id) => Kind::Rear,
+            _ if self.in_rear => Kind::Rear,
             _ => Kind::Section,
         };
         self.units.push(Unit { id: id.to_string(), kind, ..Unit::default() });
@@ -302,6 +309,7 @@ mod tests {
         <h3 id=\"gone\">It is gone</h3><p>Why.</p><summary>Code</summary><p class=\"file\">cure.rs</p><pre><code>cure()\nnow()</code></pre>\
         <h2>No id</h2><p>More.</p>\
         <h2 id=\"how-we-know\">How we know</h2><table><tr><td>a</td><td>b</td></tr></table>\
+        <h2 id=\"change-it\">Change it</h2><h3 id=\"a-task\">A task</h3><p>Do it.</p>\
         <dl><dt id=\"term\">term §</dt><dd>A word.</dd></dl></main><p>footer</p>";
 
     #[test]
@@ -312,6 +320,8 @@ mod tests {
                 unit("top", "A page", "One & two. Three", Kind::Section),
                 unit("gone", "It is gone", "Why. Code No id More.", Kind::Section),
                 unit("how-we-know", "How we know", "a b", Kind::Rear),
+                unit("change-it", "Change it", "", Kind::Rear),
+                unit("a-task", "A task", "Do it.", Kind::Rear),
                 unit("term", "term §", "A word.", Kind::Term),
             ]
         );

@@ -37,7 +37,8 @@ pub fn run(book: &Book, lang: &str, page: &Path) -> Result<()> {
         State::Current => println!("{shown} is up to date"),
         State::Missing => {
             fs::create_dir_all(file.parent().unwrap_or(&folder))?;
-            fs::write(&file, format!("{first}{english}"))?;
+            let text = page::without_ids(&english);
+            fs::write(&file, format!("{first}{text}"))?;
             println!(
                 "{shown} holds the English text: write yours over it, but keep the"
             );

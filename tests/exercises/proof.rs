@@ -10,7 +10,7 @@ use exercises::course::Course;
 use exercises::fault::Fault;
 use exercises::source::Files;
 use exercises::subject::Subject;
-use exercises::{cargo, folder};
+use exercises::{cargo, proof};
 use futures_util::{StreamExt, stream};
 use tests::root;
 
@@ -60,13 +60,13 @@ fn versions(course: &Course) -> Vec<Version> {
     versions
 }
 
-/// Builds all versions, and returns the program of each, by its package's name.
+/// Builds all versions, and returns the program of each, which is to be told its name.
 async fn build(versions: &[Version], folder: &str) -> BTreeMap<String, PathBuf> {
     let exe = env::current_exe().unwrap();
     let target = exe.ancestors().nth(3).unwrap();
-    let packages =
-        versions.iter().map(|version| (package(version), version.files.clone()));
-    let packages: BTreeMap<_, _> = packages.collect();
+    let files =
+        versions.iter().map(|version| (full(version), version.files.clone()));
+    let files: BTreeMap<_, _> = files.collect();
     // The features of crates that are compiled already: those of `cargo run --example`, or
     // of the tests of the whole workspace.
     let (like, kinds): (&[_], &[_]) = if tests::IN_WORKSPACE {
@@ -78,23 +78,27 @@ async fn build(versions: &[Version], folder: &str) -> BTreeMap<String, PathBuf> 
         (&["examples"], &["dependencies"])
     };
     let folder = target.join(folder);
-    folder::write_workspace(&root(), &folder, &packages, like, kinds).unwrap();
+    let packages = proof::write(&root(), &folder, &files, like, kinds).unwrap();
     let mut command = cargo::command(&folder);
     command
         .arg("--workspace")
         .env("CARGO_TARGET_DIR", target)
         .env("CARGO_INCREMENTAL", "0");
     let built = cargo::run(command).await;
-    built.unwrap_or_else(|fault| panic!("{}", fault.came))
+    let built = built.unwrap_or_else(|fault| panic!("{}", fault.came));
+    let program = |(version, package)| (version, built[&package].clone());
+    packages.into_iter().map(program).collect()
 }
 
-fn package(version: &Version) -> String {
+/// The full name of a version, as in `tick-from-seven--start`.
+fn full(version: &Version) -> String {
     format!("{}--{}", version.exercise, version.name)
 }
 
 /// The sentence that says what is wrong with a version, if something is.
 async fn prove(version: &Version, program: &Path) -> Option<String> {
     let mut subject = Subject::program(program).unwrap();
+    subject.set(proof::VERSION, &full(version)).unwrap();
     let found = check(&version.exercise, &mut subject).await.err();
     let name = found.as_ref().map(|fault| &fault.name);
     if name == version.fault.as_ref() {
@@ -138,7 +142,7 @@ async fn prove_all(needs: Option<&str>, folder: &str) {
     }
     let programs = build(&versions, folder).await;
     let proofs =
-        versions.iter().map(|version| prove(version, &programs[&package(version)]));
+        versions.iter().map(|version| prove(version, &programs[&full(version)]));
     let found: Vec<_> =
         stream::iter(proofs).buffer_unordered(AT_ONCE).collect().await;
     let wrong: Vec<_> = found.into_iter().flatten().collect();

@@ -27,10 +27,18 @@ impl Events {
         event.map(|event| event.expect("a whole event"))
     }
 
-    /// The next event, which comes when the book has been built again.
+    /// The next event that says that the book has been built again.
     pub async fn build(&mut self) -> Event {
-        let event = started("a build of the book", self.0.next()).await;
-        event.expect("the stream goes on").expect("a whole event")
+        started("a build of the book", async {
+            loop {
+                let event = self.0.next().await.expect("the stream goes on");
+                let event = event.expect("a whole event");
+                if event.event == "build" {
+                    return event;
+                }
+            }
+        })
+        .await
     }
 
     /// The data of the next event, which must come.

@@ -215,7 +215,7 @@ async fn lagged(server: &mut Subject) -> Result<(), Fault> {
             _ => read += 1,
         }
     }
-    let should = format!("{MANY} messages, read or missed");
+    let should = format!("{MANY} messages in all, some of them missed");
     let came = format!("{read} read, and {missed} missed");
     expect("hole", read + missed == MANY && missed > 0, should, came)
 }
