@@ -264,11 +264,12 @@ const IN_TRANSLATIONS: &[Mistake] = &[
     Mistake {
         name: "a translation that lacks an include",
         make: |book| {
-            let last = "{{#include ../../tests/cases.toml:example}}";
+            let last =
+                "{{#include ../../exercises/wire-decode-each-chunk/answer.diff}}";
             edit(book, "src/it/wire.md", last, "");
         },
         place: ("src/it/wire.md", ""),
-        says: "does not include {{#include ../../tests/cases.toml:example}}",
+        says: "does not include {{#include ../../exercises/wire-decode-each-chunk/",
     },
     Mistake {
         name: "a translation with a heading too many",
