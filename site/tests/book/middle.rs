@@ -29,8 +29,12 @@ fn texts(book: &Path) -> Vec<PathBuf> {
     let listed = Command::new("find").arg(book).args(names).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let mut files: Vec<_> = listed.lines().map(PathBuf::from).collect();
+    // An exercise's version of a program has the header of the program.
+    let exercises = book.join("exercises");
     files.retain(|file| {
-        !file.ends_with("between.md") && !file.ends_with("CHANGELOG.md")
+        !file.ends_with("between.md")
+            && !file.ends_with("CHANGELOG.md")
+            && !file.starts_with(&exercises)
     });
     files.sort();
     files
