@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use exercises::course::Course;
 use exercises::definition::Kind;
+use exercises::pages::Section;
 use exercises::words::Words;
 
 /// The comment in whose place the list stands. Stock mdBook shows the page without it.
@@ -29,8 +30,13 @@ pub fn list(root: &Path, language: &str) -> Result<String> {
                 Kind::Write => "write it from nothing",
             };
             let kind = words.say(kind);
-            let id = &section.id;
-            out += &format!("- [{}]({file}#{id}): {kind}\n", section.title);
+            let Section { id, title, .. } = section;
+            // "Break it: a name" has said it.
+            let has_said = title
+                .split_once(':')
+                .is_some_and(|(says, _)| kind.starts_with(&says.to_lowercase()));
+            let kind = if has_said { "" } else { &format!(": {kind}") };
+            out += &format!("- [{title}]({file}#{id}){kind}\n");
         }
         out.push('\n');
     }

@@ -65,9 +65,9 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "an include whose anchor is missing",
-        make: |book| edit(book, "src/en/wire.md", "main.rs:play", "main.rs:pla"),
-        place: ("src/en/wire.md", "main.rs:pla}"),
-        says: "has no `ANCHOR: pla`",
+        make: |book| edit(book, "src/en/wire.md", "main.rs:pieces", "main.rs:piece"),
+        place: ("src/en/wire.md", "main.rs:piece}"),
+        says: "has no `ANCHOR: piece`",
     },
     Mistake {
         name: "an anchor that has no end",
