@@ -10,7 +10,7 @@
 //! build                                                  cargo book build
 //! postprocess   search   machines   translate            HTML; its index; sitemap
 //! theme   chapters   programs                            words; numbers; /live/NAME/
-//! book   translation   symptoms   compiled   supervise   the sources; a process
+//! book   translation   symptoms   lessons   compiled   supervise   the sources; a process
 //! history   sources                                      git; links to the repository
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
@@ -24,6 +24,7 @@ mod content;
 mod files;
 mod forward;
 mod history;
+mod lessons;
 mod links;
 mod machines;
 mod page;
