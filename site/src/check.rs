@@ -12,6 +12,7 @@ use crate::book::{Book, ChapterWords, Language};
 use crate::build::build;
 use crate::chapters::{Chapters, Mentions};
 use crate::files::{files, files_but};
+use crate::lessons;
 use crate::links::{self, follow};
 use crate::page::{self, State};
 use crate::programs::is_mounted;
@@ -173,6 +174,16 @@ impl Sources<'_> {
                 && path == Path::new(symptoms::PAGE)
             {
                 for (line, message) in symptoms::mistakes(&text, &language.folder) {
+                    self.report(&file, line, message);
+                }
+            }
+            if language.tag == self.book.source().tag
+                && let Some(number) = self.book.number(&path)
+            {
+                let is_chapter = !number.contains('.');
+                for (line, message) in
+                    lessons::mistakes(&text, &language.folder, is_chapter)
+                {
                     self.report(&file, line, message);
                 }
             }

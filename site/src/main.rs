@@ -11,7 +11,7 @@
 //! build                                                  cargo book build
 //! postprocess   search   machines   translate            HTML; its index; sitemap
 //! theme   chapters   programs                            words; numbers; /live/NAME/
-//! book   translation   symptoms   compiled   supervise   the sources; a process
+//! book   translation   symptoms   lessons   compiled   supervise   the sources; a process
 //! history   sources   catalog                            git; links to the repository; exercises
 //! page   content   links   recording   files   forward   Markdown, HTML, folders, HTTP
 //! ```
@@ -27,6 +27,7 @@ mod exercise;
 mod files;
 mod forward;
 mod history;
+mod lessons;
 mod links;
 mod machines;
 mod page;

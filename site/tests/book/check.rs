@@ -184,6 +184,24 @@ const MISTAKES: &[Mistake] = &[
         says: "has 6 lines, and a cure at most 5",
     },
     Mistake {
+        name: "a listing that is too long for a lesson",
+        make: |book| {
+            add(
+                book,
+                "src/en/hello.md",
+                &format!("\n```text\n{}```\n", "a\n".repeat(26)),
+            )
+        },
+        place: ("src/en/hello.md", "```text\na\n"),
+        says: "this listing has 26 lines, and a lesson shows 25 at once",
+    },
+    Mistake {
+        name: "a chapter without an end",
+        make: |book| edit(book, "src/en/tick.md", " {#you-can-now}", ""),
+        place: ("src/en/tick.md", "# The first stream"),
+        says: "the lesson has no end",
+    },
+    Mistake {
         name: "a chapter that the summary does not have",
         make: |book| add(book, "src/en/glossary.md", "\nSee chapters 1 and 98.\n"),
         place: ("src/en/glossary.md", "chapters 1 and 98"),
