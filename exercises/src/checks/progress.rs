@@ -189,12 +189,15 @@ async fn has_a_page(server: &mut Subject) -> Result<(), Fault> {
 }
 
 async fn fails_and_is_cancelled(server: &mut Subject) -> Result<(), Fault> {
-    let should = "event: failure\ndata: {…,\"reason\":\"…\"}\nid: …";
+    let should =
+        "event: failure\ndata: {\"done\":1,\"of\":3,\"reason\":\"…\"}\nid: …";
     let job = start(server, "1\nsoon\n1").await?;
     let end = last(&mut server.events(&job).await?).await?;
     let data: Value = serde_json::from_str(&end.data).unwrap_or_default();
     let has_reason = data["reason"].as_str().is_some_and(|why| !why.is_empty());
-    let is_failure = end.event == "failure" && has_reason && !end.id.is_empty();
+    let has_state = data["done"] == 1 && data["of"] == 3;
+    let is_failure =
+        end.event == "failure" && has_state && has_reason && !end.id.is_empty();
     expect("failure", is_failure, should, &end)?;
 
     let job = start(server, &format!("1\n{LONG}")).await?;

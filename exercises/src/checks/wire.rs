@@ -120,7 +120,7 @@ async fn finish(server: &mut Subject) -> Result<(), Fault> {
         let events = server.events("/wire/finish").await?.rest().await?;
         let holds = events.len() == 1 && events[0].data == "a";
         let came = events.iter().map(|event| format!("data: {}\n\n", event.data));
-        let came = format!("{bytes:?}: {:?}", came.collect::<String>());
+        let came = format!("PUT {bytes:?}, GET {:?}", came.collect::<String>());
         expect(fault, holds, format_args!("{:?}", "data: a\n\n"), came)?;
     }
     Ok(())
