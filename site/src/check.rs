@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::{fmt, fs};
 
+use anstream::println;
 use anyhow::{Context, Result, ensure};
 
 use crate::book::{Book, ChapterWords, Language};

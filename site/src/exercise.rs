@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anstream::{print, println};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use exercises::attempt::{Failed, compile, judge};
