@@ -78,7 +78,11 @@ impl Chapters {
                 let may_be_bare = is_history || index == 0 && line <= header;
                 let link = text.link(at);
                 let fault = match (self.pages.get(&number), link) {
-                    (None, _) => Some(format!("SUMMARY.md has no chapter {number}")),
+                    (None, _) => link
+                        .and_then(|target| {
+                            self.misleads(file, &number, target, false)
+                        })
+                        .or(Some(format!("SUMMARY.md has no chapter {number}"))),
                     (_, Some(target)) => self.misleads(file, &number, target, true),
                     (Some(None), None) if is_markdown && !is_history => {
                         Some(format!(
@@ -351,7 +355,7 @@ mod tests {
         let none = |number: &str| format!("SUMMARY.md has no chapter {number}");
         for (file, text, line, number) in [
             ("README.md", "\nchapter 9\n", 2, "9"),
-            ("README.md", "[Chapter 3.1](src/en/feed.md)", 1, "3.1"),
+            ("README.md", "[Chapter 3.1](https://example.org/)", 1, "3.1"),
             ("examples/feed/log.rs", "// one\n// as chapter\n// 4 says\n", 3, "4"),
         ] {
             assert_eq!(checked(file, text), [(line, none(number))], "{text}");
@@ -417,6 +421,11 @@ mod tests {
                 "3, and index.md has no number",
             ),
             ("README.md", "[1](src/en/feed.md)", "1, and feed.md is chapter 3"),
+            (
+                "README.md",
+                "[chapter 2.1](src/en/feed.md)",
+                "2.1, and feed.md is chapter 3",
+            ),
         ] {
             let message = format!("this link says chapter {why}");
             assert_eq!(checked(file, text), [(1, message)], "{text}");

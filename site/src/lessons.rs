@@ -168,7 +168,7 @@ mod tests {
         let found = of(&format!("{LESSON}{}", listing("{{#include a.rs}}")));
         assert!(found[0].1.contains("this listing has 30 lines"), "{found:?}");
         assert_eq!((found.len(), found[0].0), (1, LESSON.lines().count() + 1));
-        // What is written on the page counts like what is included.
+        // A line that is written on the page counts like one that is included.
         let found = of(&format!("{LESSON}{}", listing(&"a\n".repeat(26))));
         assert!(found[0].1.contains("this listing has 27 lines"), "{found:?}");
         let parts = listing("{{#include a.rs:ten}}").repeat(31);

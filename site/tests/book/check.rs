@@ -79,7 +79,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "an include by line numbers",
-        make: |book| edit(book, "src/en/hello.md", "main.rs:answer", "main.rs:3:7"),
+        make: |book| edit(book, "src/en/hello.md", "main.rs:heads", "main.rs:3:7"),
         place: ("src/en/hello.md", "main.rs:3:7"),
         says: "line numbers move",
     },
@@ -282,11 +282,12 @@ const IN_TRANSLATIONS: &[Mistake] = &[
     Mistake {
         name: "a translation that lacks an include",
         make: |book| {
-            let last = "{{#include ../../tests/cases.toml:example}}";
+            let last =
+                "{{#include ../../exercises/wire-decode-each-chunk/answer.diff}}";
             edit(book, "src/it/wire.md", last, "");
         },
         place: ("src/it/wire.md", ""),
-        says: "does not include {{#include ../../tests/cases.toml:example}}",
+        says: "does not include {{#include ../../exercises/wire-decode-each-chunk/",
     },
     Mistake {
         name: "a translation with a heading too many",

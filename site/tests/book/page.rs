@@ -33,7 +33,7 @@ fn a_chapter_s_number_stands_in_its_title_and_in_the_links_to_it() {
         "<title>2. Il primo stream - ",
         "<h1 id=\"the-first-stream\"><a class=\"header\" href=\"#the-first-stream\">2. Il primo stream</a></h1>",
         "<a rel=\"prev\" href=\"hello.html\"><span>Precedente</span> 1. Una risposta",
-        "<a rel=\"next\" href=\"wire.html\"><span>Successivo</span> 3. Il formato",
+        "<a rel=\"next\" href=\"async-tasks.html\"><span>Successivo</span> 2.1. Async: i task",
         "<a class=\"chapter\" href=\"#content\">2. Il primo stream</a>",
     ] {
         assert!(page.contains(sign), "no {sign}");
