@@ -30,7 +30,9 @@ impl Course {
     pub fn find(&self, name: &str) -> Result<&Definition> {
         self.definitions.get(name).with_context(|| {
             let mut names: Vec<_> = self.definitions.keys().collect();
-            names.sort_by_key(|own| strsim::damerau_levenshtein(own, name));
+            // It counts most how a name begins: the rest is what readers forget.
+            let far = |own: &String| 1. - strsim::jaro_winkler(own, name);
+            names.sort_by(|one, other| far(one).total_cmp(&far(other)));
             names.truncate(NEAREST);
             let names = names.iter().map(|name| format!("`{name}`"));
             let names = names.collect::<Vec<_>>().join(", ");
@@ -126,12 +128,18 @@ impl Course {
         Ok(wrong)
     }
 
-    /// The file that a reader opens first.
-    pub fn opens(&self, of: &Definition) -> Result<String> {
-        match &of.kind {
-            Kind::Fix { file, .. } => Ok(file.clone()),
-            _ => Ok(self.base(of, 0)?.main),
-        }
+    /// The main file of the program.
+    pub fn main(&self, of: &Definition) -> Result<String> {
+        Ok(self.base(of, 0)?.main)
+    }
+
+    /// The files that a reader changes: those in which the answer differs from the start.
+    pub fn writes(&self, of: &Definition) -> Result<Vec<String>> {
+        let start = self.start(of)?;
+        // An author begins without an answer.
+        let Ok(end) = self.end(of) else { return Ok(vec![self.main(of)?]) };
+        let names = end.keys().filter(|name| start.get(*name) != end.get(*name));
+        Ok(names.cloned().collect())
     }
 
     /// The text between the anchors of a region, as this text has it.

@@ -147,9 +147,11 @@ impl Desk {
             let there = "try/{} is there already, and stays as it is. To begin again: --reset";
             println!("{}\n", self.words.fill(there, &[name]));
         }
-        let file = self.course.opens(exercise)?;
+        let files = self.course.writes(exercise)?;
+        let files = files.iter().map(|file| format!("try/{name}/{file}"));
+        let files = files.collect::<Vec<_>>().join(", ");
         let command = format!("cargo book exercise {name}");
-        println!("{} try/{name}/{file}", say("Write in:"));
+        println!("{} {files}", say("Write in:"));
         println!("{} (cd try/{name} && cargo run)", say("Run it:  "));
         println!("{} {command} --check", say("Check it:"));
         println!("{} {command} --solution", say("Answer:  "));
@@ -282,7 +284,6 @@ impl Desk {
         let name = &exercise.name;
         let own = folder::read(&folder::of(&self.course.root, name), name)?;
         let is_answer = what == ANSWER;
-        let opens = self.course.opens(exercise)?;
         let (file, text) = match &exercise.kind {
             Kind::Change | Kind::Break => {
                 let text = difference(&self.course.start(exercise)?, &own);
@@ -291,7 +292,8 @@ impl Desk {
             }
             Kind::Fix { .. } => ("stub.rs", self.course.region(exercise, &own)?),
             Kind::Write => {
-                let text = own.get(&opens).context("its main file is not there")?;
+                let main = self.course.main(exercise)?;
+                let text = own.get(&main).context("its main file is not there")?;
                 ("start.rs", source::without_anchors(text))
             }
         };

@@ -92,6 +92,18 @@ fn what_a_reader_has_written_is_overwritten_by_a_reset_alone() {
 }
 
 #[test]
+fn a_reader_is_told_of_each_file_in_which_the_answer_is() {
+    let reader = Reader::new();
+    for (name, files) in [
+        ("wire-decode-each-chunk", "parse.rs"),
+        ("chat-nickname", "main.rs, try/chat-nickname/room.rs"),
+    ] {
+        let line = format!("Write in: try/{name}/{files}\n");
+        assert_has(&reader.types(&[name]), 0, &[&line]);
+    }
+}
+
+#[test]
 fn the_solution_is_the_difference_from_what_is_written_to_the_answer() {
     let reader = Reader::new();
     let name = "tick-each-reader";
@@ -149,6 +161,8 @@ fn a_name_that_is_none_is_answered_with_the_nearest() {
     let ended = reader.types(&["tick-from-sevne"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("`tick-from-seven`"), "{ended:?}");
+    let half = reader.types(&["tick-frm"]);
+    assert!(half.stderr.contains("the nearest are `tick-from-"), "{half:?}");
     let unmade = reader.types(&["tick-from-seven", "--check"]);
     assert_eq!(unmade.code, Some(1));
     assert!(

@@ -212,7 +212,21 @@ async fn fails_and_is_cancelled(server: &mut Subject) -> Result<(), Fault> {
         };
         expect("cancelled", is_cancelled, "event: cancelled\nid: …", came)?;
     }
-    cancel(server, &job).await
+    cancel(server, &job).await?;
+
+    // With --url, it is not for a check to stop the program.
+    if server.folder().is_err() {
+        return Ok(());
+    }
+    let job = start(server, LONG).await?;
+    let mut ann = server.events(&job).await?;
+    until(&mut ann, 0).await?;
+    server.terminate()?;
+    let (is_cancelled, came) = match last(&mut ann).await {
+        Ok(end) => (end.event == "cancelled", end.to_string()),
+        Err(fault) => (false, fault.came),
+    };
+    expect("stopped", is_cancelled, "event: cancelled\nid: …", came)
 }
 
 async fn cancel(server: &mut Subject, job: &str) -> Result<(), Fault> {
