@@ -75,6 +75,28 @@ fn mend(book: &Path, problem: &str) {
     fs::write(file, lines.join("\n")).unwrap();
 }
 
+/// A chapter that has what each chapter has.
+const CHAPTER: &str = "# In between
+
+<div class=\"lesson\">
+
+**You will** read it.
+
+</div>
+
+## Change it {#change-it}
+
+### One {#one}
+
+### Two {#two}
+
+### Three {#three}
+
+### Four {#four}
+
+## You can now {#you-can-now}
+";
+
 #[test]
 fn whoever_puts_a_page_in_the_middle_is_told_of_every_number_that_it_makes_wrong() {
     let folder = copy_book();
@@ -90,7 +112,7 @@ fn whoever_puts_a_page_in_the_middle_is_told_of_every_number_that_it_makes_wrong
     let before = numbers(&texts);
     assert!(before.iter().filter(|number| **number > 1).count() > 100);
 
-    add(book, "src/en/between.md", "# In between\n");
+    add(book, "src/en/between.md", CHAPTER);
     let second = "- [The first stream](tick.md)";
     edit(
         book,
