@@ -119,9 +119,21 @@ fn text(rest: &str) -> String {
     let ends = ["<details", "```diff", "#"];
     let goes_on = |line: &&str| !ends.iter().any(|end| line.starts_with(end));
     let is_text = |line: &&str| {
-        let others = ["```", "cargo book exercise", "{{#include"];
+        let others = ["cargo book exercise", "{{#include"];
         !others.iter().any(|other| line.starts_with(other))
     };
-    let lines: Vec<_> = rest.lines().take_while(goes_on).filter(is_text).collect();
+    let mut lines: Vec<&str> = Vec::new();
+    for line in rest.lines().take_while(goes_on) {
+        if line.starts_with("```") {
+            // Nor is there a listing that a line announces.
+            let written = lines.iter().rposition(|line| !line.is_empty());
+            lines.truncate(match written {
+                Some(last) if lines[last].ends_with(':') => last,
+                _ => lines.len(),
+            });
+        } else if is_text(&line) && (!line.is_empty() || lines.last() != Some(&"")) {
+            lines.push(line);
+        }
+    }
     LINK.replace_all(lines.join("\n").trim(), "$1").into_owned()
 }

@@ -275,7 +275,7 @@ async fn from_nothing(client: &mut Subject) -> Result<(), Fault> {
     let server = Server::start().await?;
     let mut client = client.run(&[&server.url("/")])?;
     let mut asked = server.asked().await?;
-    asked.stream("data: one\n\n").await?;
+    asked.stream("retry: 100\ndata: one\n\n").await?;
     let line = client.line_within(SOON).await.unwrap_or_default();
     expect("nothing", line.contains("one"), "message: one", line)?;
     // The first byte of an é, and then the second one.

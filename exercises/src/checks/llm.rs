@@ -347,7 +347,13 @@ async fn stop_button(program: &mut Subject) -> Result<(), Fault> {
     expect("no-stop", status.is_success(), "204 No Content", status)?;
     leaves(&mut asked, SOON).await?;
     ends(&mut ann, "other", "done").await?;
-    Ok(())
+    // The button may be pressed twice.
+    let again = program.request(Method::DELETE, &path).await?;
+    program.send(again).await?;
+    let all = program.events(&path).await?.rest().await?;
+    let done = all.iter().filter(|event| event.event == "done").count();
+    let came = all.iter().map(Event::to_string).collect::<Vec<_>>().join("\n\n");
+    expect("twice", done == 1, "event: done (× 1)", came)
 }
 
 async fn second_model(program: &mut Subject) -> Result<(), Fault> {
