@@ -332,7 +332,11 @@ async fn foreign(server: &mut Subject) -> Result<(), Fault> {
         expect(fault, is_right, should, status)?;
     }
     drop(ann);
-    Ok(())
+    // A request without CORS has no `Origin`.
+    let request = server.request(Method::GET, "/chat").await?;
+    let request = request.header("sec-fetch-site", "cross-site");
+    let status = server.send(request).await?.status();
+    expect("foreign", status == 403, "403 Forbidden", status)
 }
 
 async fn room(server: &mut Subject) -> Result<(), Fault> {

@@ -85,13 +85,13 @@ fn after(time: Duration) -> String {
 }
 
 async fn wait(client: &mut Subject) -> Result<(), Fault> {
-    let retry = Duration::from_millis(400);
     let server = Server::start().await?;
     let _client = client.run(&[&server.url("/")])?;
     let mut asked = server.asked().await?;
     // Twice, because a busy machine may look like a client that waits.
-    for _ in 0..2 {
-        asked.stream("retry: 400\ndata: a\n\n").await?;
+    for retry in [400, 900] {
+        asked.stream(format!("retry: {retry}\ndata: a\n\n")).await?;
+        let retry = Duration::from_millis(retry);
         let ended = Instant::now();
         asked.close().await?;
         // Half as much again by chance, and the rest for a busy machine.

@@ -132,9 +132,15 @@ async fn serves_the_late(server: &mut Subject) -> Result<(), Fault> {
 }
 
 async fn ends_only_once(server: &mut Subject) -> Result<(), Fault> {
-    let job = start(server, "50").await?;
-    let end = last(&mut server.events(&job).await?).await?;
+    let job = start(server, "50\n50").await?;
+    let mut events = server.events(&job).await?.rest().await?;
+    let end = events.pop();
+    let end =
+        end.ok_or_else(|| Fault::new("closed", "an event", "the end of the stream"))?;
     expect("id", !end.id.is_empty(), "event: done\nid: end", &end)?;
+    if let Some(event) = events.iter().find(|event| event.id == end.id) {
+        return Err(Fault::new("before", "event: progress", event));
+    }
 
     let back = server.request(Method::GET, &job).await?;
     let back = server.send(back.header("last-event-id", &end.id)).await?;

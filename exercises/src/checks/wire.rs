@@ -119,8 +119,9 @@ async fn finish(server: &mut Subject) -> Result<(), Fault> {
         put(server, "/wire/finish", bytes).await?;
         let events = server.events("/wire/finish").await?.rest().await?;
         let holds = events.len() == 1 && events[0].data == "a";
-        let came = events.iter().map(|event| format!("data: {}\n\n", event.data));
-        let came = format!("PUT {bytes:?}, GET {:?}", came.collect::<String>());
+        let sent = server.get("/wire/finish").await?.text().await;
+        let sent = sent.map_err(Fault::unable)?;
+        let came = format!("PUT {bytes:?}, GET {sent:?}");
         expect(fault, holds, format_args!("{:?}", "data: a\n\n"), came)?;
     }
     Ok(())
