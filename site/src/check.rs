@@ -171,6 +171,10 @@ impl Sources<'_> {
             }
             let text = fs::read_to_string(&file)?;
             self.check_includes(&file, &text);
+            for line in page::lost_headings(&text) {
+                let message = "no heading: an empty line has to stand before it";
+                self.report(&file, line, message);
+            }
             if language.tag == self.book.source().tag
                 && path == Path::new(symptoms::PAGE)
             {

@@ -112,6 +112,27 @@ pub fn headings(text: &str) -> Vec<Heading> {
         .collect()
 }
 
+/// The lines, counted from 1, that look like headings and are none: behind a tag of HTML,
+/// Markdown begins again only after an empty line.
+pub fn lost_headings(text: &str) -> Vec<usize> {
+    let found: Vec<_> = headings(text).iter().map(|one| one.range.start).collect();
+    let mut lost = Vec::new();
+    let mut in_fence = false;
+    let mut at = 0;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        if line.trim_start().starts_with("```") {
+            in_fence = !in_fence;
+        }
+        let looks_so =
+            line.starts_with('#') && line.trim_start_matches('#').starts_with(' ');
+        if looks_so && !in_fence && !found.contains(&at) {
+            lost.push(number);
+        }
+        at += line.len();
+    }
+    lost
+}
+
 /// Gives the headings these ids, in order: links and anchors are the same in every
 /// language.
 pub fn with_ids(text: &str, ids: &[String]) -> String {

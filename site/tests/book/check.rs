@@ -184,6 +184,19 @@ const MISTAKES: &[Mistake] = &[
         says: "has 6 lines, and a cure at most 5",
     },
     Mistake {
+        name: "a heading that HTML swallows",
+        make: |book| {
+            edit(
+                book,
+                "src/it/async-tasks.md",
+                "</details>\n\n## ",
+                "</details>\n## ",
+            )
+        },
+        place: ("src/it/async-tasks.md", "## Ora sai"),
+        says: "no heading: an empty line has to stand before it",
+    },
+    Mistake {
         name: "a listing that is too long for a lesson",
         make: |book| {
             add(
