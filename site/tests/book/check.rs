@@ -189,8 +189,8 @@ const MISTAKES: &[Mistake] = &[
             edit(
                 book,
                 "src/it/async-tasks.md",
-                "</details>\n\n## ",
-                "</details>\n## ",
+                "</details>\n\n## Ora sai",
+                "</details>\n## Ora sai",
             )
         },
         place: ("src/it/async-tasks.md", "## Ora sai"),
