@@ -188,6 +188,8 @@ async fn a_static_host_replays_the_recording_at_its_pace() {
     let browser = Browser::start().await;
     for page in ["hello.html", "it/tick.html"] {
         browser.open(&format!("{host}/{page}")).await;
+        // It begins when its reader sees it.
+        browser.eval("document.querySelector('live-stream').scrollIntoView()").await;
         browser.until(&format!("{STATE} == 'recorded' && {EVENTS} == 2")).await;
         browser.until(&format!("{STATE} == 'recordedEnd' && {EVENTS} == 5")).await;
         // The recording holds five events in four seconds.

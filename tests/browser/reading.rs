@@ -27,7 +27,7 @@ async fn an_arrow_key_scrolls_what_has_the_focus_and_else_turns_the_page() {
         browser.never(&turned, Duration::from_millis(500)).await;
     }
     browser.type_into("body", RIGHT).await;
-    browser.until("location.pathname.endsWith('/wire.html')").await;
+    browser.until("location.pathname.endsWith('/async-tasks.html')").await;
 }
 
 #[tokio::test]
