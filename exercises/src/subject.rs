@@ -311,7 +311,9 @@ pub fn has_status(response: &Response, status: u16) -> Result<(), Fault> {
     if came.as_u16() == status {
         return Ok(());
     }
-    Err(Fault::new("status", status, came))
+    // A check asks for more than one path.
+    let path = response.url().path();
+    Err(Fault::new("status", status, format_args!("{path}: {came}")))
 }
 
 /// A program that runs with arguments, and whose stdout a check reads.
