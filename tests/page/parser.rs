@@ -1,0 +1,1 @@
+//! The parser of `stream.js` reads the table of cases.

@@ -1,0 +1,1 @@
+//! The program `page`, and its page in a browser.

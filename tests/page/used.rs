@@ -1,0 +1,1 @@
+//! The pages of `chat`, `llm` and `feed` with the module.
