@@ -61,7 +61,8 @@ struct Faults {
     blind: Option<Instant>,
     /// Until then, nobody is let in.
     refused: Option<Instant>,
-    is_over: bool,
+    /// The last number, if the line is over.
+    end: Option<u64>,
 }
 // ANCHOR_END: line
 
@@ -115,10 +116,16 @@ impl Line {
         self.faults.receiver_count()
     }
 
+    /// How late each event is.
+    pub fn delay(&self) -> Duration {
+        self.faults.borrow().delay
+    }
+
     // ANCHOR: act
     /// Does what the reader asks for, and says whether it knows that.
     pub fn act(&self, act: &str, time: Duration) -> bool {
         let until = Some(Instant::now() + time);
+        let newest = self.newest(Duration::ZERO);
         self.faults.send_if_modified(|faults| {
             match act {
                 "kill" => faults.kills += 1,
@@ -128,7 +135,7 @@ impl Line {
                     faults.kills += 1;
                     faults.refused = until;
                 }
-                "end" => faults.is_over = true,
+                "end" => faults.end = faults.end.or(Some(newest)),
                 "heal" => {
                     *faults = Faults { kills: faults.kills, ..Faults::default() }
                 }
@@ -145,8 +152,12 @@ impl Line {
         until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
-    pub fn is_over(&self) -> bool {
-        self.faults.borrow().is_over
+    /// Whether nothing follows this event id: the line is over, and this client has it all.
+    pub fn is_over_after(&self, last: Option<&[u8]>) -> bool {
+        let last = last.and_then(|id| self.number(id));
+        last.is_some_and(|last| {
+            self.faults.borrow().end.is_some_and(|end| last >= end)
+        })
     }
 
     /// The newest number that is due, if each is late by this time.
@@ -265,23 +276,26 @@ impl Reader {
         if let Some(welcome) = self.welcome.take() {
             return Some(welcome);
         }
-        if faults.is_over {
-            self.is_done = true;
-            return Some(self.line.event("end", "", self.position).into());
-        }
         let newest = self.line.newest(faults.delay);
+        let newest = faults.end.unwrap_or(newest);
         let oldest = newest.saturating_sub(KEPT);
         if self.position < oldest {
             let missed = self.line.event("missed", oldest - self.position, oldest);
             self.position = oldest;
             return Some(missed.into());
         }
+        // Nobody is sent away who lacks a number.
+        if faults.end.is_some_and(|end| self.position >= end) {
+            self.is_done = true;
+            return Some(self.line.event("end", "", self.position).into());
+        }
         let numbers = self.position + 1..=newest.min(self.position + PAGE);
-        self.position = self.position.max(*numbers.end());
-        let numbers =
-            numbers.map(|number| self.line.event("number", number, number));
-        let text: String = numbers.collect();
-        (!text.is_empty()).then(|| text.into())
+        let events = numbers.map(|number| {
+            self.position = number;
+            self.line.event("number", number, number)
+        });
+        let events: String = events.collect();
+        (!events.is_empty()).then(|| events.into())
     }
     // ANCHOR_END: unread
 }

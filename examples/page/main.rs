@@ -12,7 +12,7 @@
 //!     blind, ms         for so long, connections that are open or opened go silent for good
 //!     delay, ms         events come so late, until you say otherwise
 //!     refuse, ms        cuts the connections, and answers 503 for so long
-//!     end               sends `end`, and answers 204 from then on
+//!     end               no more numbers; an event `end`, and then 204 to whoever has it all
 //!     heal              takes all that back
 //!
 //! Or open http://127.0.0.1:8698/ in two tabs. Chapter 10 of the book explains the page and
@@ -135,23 +135,27 @@ impl Listen {
         if id.is_empty() || id.len() > MAX_ID {
             return Err(bad(format!("`line` has to have 1 to {MAX_ID} bytes")));
         }
+        let last = last_event_id(req);
         if let Some(line) = self.0.find(&id) {
+            // ANCHOR: refuse
             if let Some(left) = line.refuses() {
                 let seconds = left.as_millis().div_ceil(1_000) as u64;
                 res.headers_mut().insert(header::RETRY_AFTER, seconds.into());
                 let why = "you asked for this";
                 return Err(StatusError::service_unavailable().brief(why));
             }
-            if line.is_over() {
+            // ANCHOR_END: refuse
+            // ANCHOR: over
+            if line.is_over_after(last) {
                 res.status_code(StatusCode::NO_CONTENT);
                 return Ok(());
             }
+            // ANCHOR_END: over
         }
         if req.method() == Method::HEAD {
             send(res, stream::empty()); // the head alone, and no line begins
             return Ok(());
         }
-        let last = last_event_id(req);
         let reader = self.0.read(&id, last, conn.clone()).map_err(full)?;
         let events = stream::unfold(reader, async |mut reader| {
             Some((reader.next().await?, reader))
@@ -167,6 +171,7 @@ fn full(_: line::Full) -> StatusError {
     StatusError::service_unavailable().brief("too many streams are open")
 }
 
+// ANCHOR: last_event_id
 /// The ID of the last event that a client has: in the header, or in the URL from a client
 /// that cannot set it. An EventSource that connects again asks for the URL that it was made
 /// with, so its header is newer. Two libraries call it `lastEventId`.
@@ -176,6 +181,7 @@ fn last_event_id(req: &Request) -> Option<&[u8]> {
     let ids = [header, query("after"), query("lastEventId")];
     ids.into_iter().flatten().find(|id| !id.is_empty())
 }
+// ANCHOR_END: last_event_id
 
 /// A parameter with another name is a mistake of the client: it would wait for events that
 /// never come.
@@ -197,15 +203,17 @@ fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) 
     res.stream(events.map(Ok::<_, Infallible>));
 }
 
-/// Says how many connections a line has.
+/// Says how many connections a line has, and how late its events are.
 #[derive(Clone)]
 struct Look(Arc<Lines>);
 
 #[handler]
 impl Look {
     async fn handle(&self, req: &Request) -> Reply<Text<String>> {
-        let open = find(&self.0, req)?.open();
-        Ok(Text::Json(format!(r#"{{"open":{open}}}"#)))
+        let line = find(&self.0, req)?;
+        let open = line.open();
+        let delay = line.delay().as_millis();
+        Ok(Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#)))
     }
 }
 
