@@ -431,7 +431,6 @@ async fn chromium_keeps_a_page_with_its_lock_and_those_who_wait_get_nothing() {
             browser.until("window.hasLock === true").await;
             continue;
         }
-        browser.eval(ask).await; // asking again does not help
         browser.never("window.hasLock === true", LEFT).await;
         browser.to_tab(first).await;
         browser.back().await;
