@@ -107,6 +107,8 @@ pub fn router(lines: Arc<Lines>) -> Router {
         .head(page)
         .get(page)
         .push(script("stream.js", include_str!("stream.js")))
+        .push(script("shared.js", include_str!("shared.js")))
+        .push(script("worker.js", include_str!("worker.js")))
         .push(Router::with_path("events").head(listen.clone()).get(listen))
         .push(line)
 }
