@@ -226,11 +226,11 @@ struct Look(Arc<Lines>);
 
 #[handler]
 impl Look {
-    async fn handle(&self, req: &Request) -> Reply<Text<String>> {
-        let line = find(&self.0, req)?;
-        let open = line.open();
-        let delay = line.delay().as_millis();
-        Ok(Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#)))
+    async fn handle(&self, req: &Request) -> Text<String> {
+        let line = find(&self.0, req).ok(); // nobody may have listened yet
+        let open = line.as_ref().map_or(0, |line| line.open());
+        let delay = line.map_or(0, |line| line.delay().as_millis());
+        Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#))
     }
 }
 
