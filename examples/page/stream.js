@@ -6,9 +6,8 @@
 
 /**
  * @typedef {{ type: string, data: string, lastEventId: string }} StreamEvent
- * @typedef {'lost' | 'silent' | 'unreachable' | 'status' | 'type' | 'cors' | 'event'
- *   | 'closed'} Why  `ended` by `event`: the one of `end`.
- *   `refused` by `event`: one that is too large.
+ * @typedef {'lost' | 'silent' | 'unreachable' | 'status' | 'type' | 'cors' | 'event' | 'closed'
+ * } Why  `ended` by `event`: the one of `end`. `refused` by `event`: it is too large.
  * @typedef {object} State
  * @property {'connecting' | 'open' | 'waiting' | 'paused' | 'ended' | 'refused'} name
  * @property {Why} [why]
@@ -171,7 +170,9 @@ export function stream(url, options = {}) {
     else if (status === 204) finish({ name: 'ended', why: 'status', status });
     else finish({ name: 'refused', why: status === 200 ? 'type' : 'status', status });
   }
+  // ANCHOR_END: ask
 
+  // ANCHOR: cors
   /** No server is there, or CORS hides what it says. @param {AbortSignal} signal */
   async function unanswered(signal) {
     const mayBeCors = !opened && place.origin !== globalThis.origin;
@@ -183,7 +184,7 @@ export function stream(url, options = {}) {
     if (unclear >= UNCLEAR) finish({ name: 'refused', why: 'cors' });
     else comeBack('unreachable');
   }
-  // ANCHOR_END: ask
+  // ANCHOR_END: cors
 
   function open() {
     opened = Date.now();
@@ -265,7 +266,9 @@ export function stream(url, options = {}) {
     if (rest <= 0) connect();
     else if (state.name === 'paused') comeBack('status', undefined, rest);
   }
+  // ANCHOR_END: wake
 
+  // ANCHOR: signs
   const isPaused = () => state.name === 'paused';
   const signs = {
     pagehide: sleep, // with a connection, a page may not be kept for a way back
@@ -284,7 +287,7 @@ export function stream(url, options = {}) {
     // Captured: `freeze` and `resume` do not bubble from the document to the window.
     globalThis.addEventListener?.(type, react, { capture: true, signal: life.signal });
   }
-  // ANCHOR_END: wake
+  // ANCHOR_END: signs
 
   /** Ends the connection, its requests and its timer. */
   function stop() {
