@@ -14,10 +14,12 @@
  * @property {number} [status]  of the answer
  * @property {number} [wait]  until the next connection, in ms; EventSource hides its own
  * @typedef {object} Options
- * @property {Record<string, (event: StreamEvent) => void>} [on]  a handler for each event type
+ * @property {Record<string, (event: StreamEvent) => void> | ((event: StreamEvent) => void)} [on]  a
+ *   handler for each event type; with `fetch`, it may be one for all
  * @property {(state: State) => void} [onState]  hears of each change
  * @property {string | string[]} [end]  event types after which nothing comes
  * @property {string} [after]  the last event ID to begin with
+ * @property {Set<string>} [seen]  the IDs that the page has had, for `remember`
  * @property {string} [parameter]  the name of this ID in the URL
  * @property {number} [retry]  the first wait, in ms; a `retry` that `fetch` reads replaces it
  * @property {number} [silence]  ms without a sign of life before it connects again; 0 is never.
@@ -55,7 +57,7 @@ export function stream(url, options = {}) {
   let state = /** @type {State} */ ({ name: 'connecting' });
   let told = ''; // the state that the page has heard of
   let last = options.after || place.searchParams.get(parameter) || '';
-  const known = new Set(last ? [last] : []); // ids that the page has had
+  const { seen = new Set(last ? [last] : []) } = options;
   let repeats = /** @type {boolean | undefined} */ (undefined); // until a connection's first id
   let base = Math.max(options.retry ?? 1_000, MIN_WAIT);
   let failures = 0; // in a row
@@ -196,7 +198,7 @@ export function stream(url, options = {}) {
   // ANCHOR: repeats
   /** Whether the page has had this event: all from a known id up to the last. @param {string} id */
   function isRepeat(id) {
-    const isKnown = repeats !== false && known.has(id);
+    const isKnown = repeats !== false && seen.has(id);
     repeats = isKnown && id !== last;
     return isKnown;
   }
@@ -207,10 +209,9 @@ export function stream(url, options = {}) {
     if (isOwn && isRepeat(id)) return;
     failures = 0;
     move(id);
-    if (isOwn) known.add([...id].join('')); // a copy: a slice would keep the text around it
-    const [oldest] = known;
-    if (known.size > REMEMBERED) known.delete(oldest);
-    if (Object.hasOwn(on, type)) call(on[type], event);
+    if (isOwn) remember(seen, id);
+    if (typeof on === 'function') call(on, event);
+    else if (Object.hasOwn(on, type)) call(on[type], event);
     if (ends.includes(type)) finish({ name: 'ended', why: 'event' });
   }
 
@@ -321,6 +322,14 @@ export function stream(url, options = {}) {
     get lastEventId() { return last; },
     get state() { return state; },
   };
+}
+
+/** Remembers an ID that the page has had, as the newest of all. @param {Set<string>} seen @param {string} id */
+export function remember(seen, id) {
+  seen.delete(id);
+  if (id) seen.add([...id].join('')); // a copy: a slice would keep the text around it
+  const [oldest] = seen;
+  if (seen.size > REMEMBERED) seen.delete(oldest);
 }
 
 /** @template T @param {((value: T) => void) | undefined} handler @param {T} value */
