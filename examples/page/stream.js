@@ -78,6 +78,7 @@ export function stream(url, options = {}) {
     else listen(signal);
   }
 
+  // ANCHOR: here
   /** The URL of what comes after the last event. */
   function here() {
     const url = new URL(place);
@@ -85,6 +86,7 @@ export function stream(url, options = {}) {
     else url.searchParams.delete(parameter);
     return url;
   }
+  // ANCHOR_END: here
 
   // ANCHOR: listen
   /** Reads by EventSource, which comes back by itself unless it is CLOSED.
