@@ -162,6 +162,14 @@ impl Browser {
         within(command, devtools.send_raw(command, parameters)).await.unwrap()
     }
 
+    /// Crashes the process of the tab that is in front. Nothing answers there any more.
+    pub async fn crash_tab(&self) {
+        let devtools = self.chromium().cdp();
+        let crash = devtools.send_raw("Page.crash", json!({}));
+        let answer = within("Page.crash", crash).await;
+        assert!(answer.is_err(), "the tab is there: {answer:?}");
+    }
+
     /// Opens a window, goes to it, and says how to go back.
     pub async fn new_window(&self) -> WindowHandle {
         let first = within("a window", self.chromium().window()).await.unwrap();
