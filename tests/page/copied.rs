@@ -1,4 +1,4 @@
-//! The lines that chapter 10 shows for a page that copies the module.
+//! The lines of `page.md` for a page that has a copy of the module.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
