@@ -79,6 +79,7 @@ export function stream(url, options = {}) {
     else listen(signal);
   }
 
+  // ANCHOR: here
   /** The URL of what comes after the last event. */
   function here() {
     const url = new URL(place);
@@ -86,6 +87,7 @@ export function stream(url, options = {}) {
     else url.searchParams.delete(parameter);
     return url;
   }
+  // ANCHOR_END: here
 
   // ANCHOR: listen
   /** Reads by EventSource, which comes back by itself unless it is CLOSED.
