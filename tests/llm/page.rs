@@ -306,7 +306,9 @@ async fn chapter_7_asks_the_stand_in() {
     for page in ["llm.html", "it/llm.html"] {
         browser.open(&format!("{}/{page}", book.url)).await;
         let frame = "document.querySelector('live-page iframe').contentDocument";
-        browser.until(&format!("!!{frame}?.querySelector('#prompt')")).await;
+        // The script has run: there is no answer yet.
+        let idle = format!("{frame}?.querySelector('#answer')?.ariaBusy == 'false'");
+        browser.until(&idle).await;
         browser
             .eval(&format!(
                 "({frame}.querySelector('#prompt').value = 'Hi', {frame}.querySelector('form').requestSubmit())"
