@@ -106,8 +106,25 @@ pub fn router(lines: Arc<Lines>) -> Router {
         .hoop(edge::close_if_refused)
         .head(page)
         .get(page)
+        .push(script("stream.js", include_str!("stream.js")))
+        .push(script("shared.js", include_str!("shared.js")))
+        .push(script("worker.js", include_str!("worker.js")))
         .push(Router::with_path("events").head(listen.clone()).get(listen))
         .push(line)
+}
+
+/// The page loads its modules from here.
+fn script(name: &str, text: &'static str) -> Router {
+    Router::with_path(name).head(Script(text)).get(Script(text))
+}
+
+struct Script(&'static str);
+
+#[handler]
+impl Script {
+    async fn handle(&self) -> Text<&'static str> {
+        Text::Js(self.0)
+    }
 }
 
 #[handler]
