@@ -206,6 +206,24 @@ programs! {
         page: kept(&["new EventSource(`events?reader="])
         stop: kept(Get("/events?from=start"), Stores, "data: the end\n", streams::whole_events)
     }
+    page {
+        address: kept()
+        head: kept(Get("/events?line=a"))
+        method_head: kept(&["/"], Get("/events?line=a"))
+        silence: exempt("a number comes each fifth of a second: `tests/page` delays them")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("GET", "/events", 400, None, "`line` has to have"),
+            ("GET", "/events?line=a&x=1", 400, None, "no parameter `x`"),
+            ("GET", "/lines/a", 404, None, "nobody listens"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("POST", "/events", 405, Some("GET, HEAD"), "not supported"),
+            ("GET", "/lines/a/kill", 405, Some("POST"), "not supported"),
+            ("POST", "/lines/a/kill", 404, None, "nobody listens"),
+        ])
+        page: kept(&["share(`events?line="])
+        stop: kept(Get("/events?line=a"), Waits, "event: number\n", streams::whole_events)
+    }
 }
 
 /// The reason why the smallest cures are exempt.
