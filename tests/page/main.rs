@@ -2,10 +2,13 @@
 
 mod copied;
 mod frameworks;
+mod leaders;
 mod module;
 mod network;
+mod numbers;
 mod parser;
 mod runs;
 mod server;
 mod tabs;
 mod used;
+mod worker;
