@@ -57,7 +57,6 @@ export function share(url, options = {}) {
     onState?.(state);
   }
 
-  // ANCHOR: hear
   /** Hands an event over. One that has an ID of its own is the new place of this tab. */
   function hand(event, before) {
     if (event.lastEventId !== before) remember(seen, last = event.lastEventId);
@@ -65,6 +64,7 @@ export function share(url, options = {}) {
     if (Object.hasOwn(on, event.type)) on[event.type](event);
   }
 
+  // ANCHOR: hear
   function hear({ data: { ask, event, before, ...leader } }) {
     if (ask) return leads && announce();
     heard = performance.now();
@@ -107,7 +107,7 @@ export function share(url, options = {}) {
   }
   // ANCHOR_END: gap
 
-  // ANCHOR: lead
+  // ANCHOR: request
   /** Waits for the lock, or takes it from a leader that hangs. */
   function request(steal) {
     const mine = renew(new AbortController());
@@ -121,7 +121,9 @@ export function share(url, options = {}) {
         say({ ask: true });
       });
   }
+  // ANCHOR_END: request
 
+  // ANCHOR: lead
   /** Opens the stream for all, after this tab's own place. */
   function takeLead(mine, release) {
     mine.signal.addEventListener('abort', release);

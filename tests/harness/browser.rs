@@ -89,6 +89,13 @@ impl Browser {
         }
     }
 
+    /// Runs a script in each page that is opened from now on, before its own scripts.
+    pub async fn run_first(&self, script: &str) {
+        let add = "Page.addScriptToEvaluateOnNewDocument";
+        let script = json!({ "source": script });
+        within(add, self.chromium().cdp().send_raw(add, script)).await.unwrap();
+    }
+
     /// The value of a JavaScript expression in the page.
     pub async fn eval(&self, expression: &str) -> Value {
         match &self.0 {
@@ -160,6 +167,14 @@ impl Browser {
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let devtools = self.chromium().cdp();
         within(command, devtools.send_raw(command, parameters)).await.unwrap()
+    }
+
+    /// Crashes the process of the tab that is in front. Nothing answers there any more.
+    pub async fn crash_tab(&self) {
+        let devtools = self.chromium().cdp();
+        let crash = devtools.send_raw("Page.crash", json!({}));
+        let answer = within("Page.crash", crash).await;
+        assert!(answer.is_err(), "the tab is there: {answer:?}");
     }
 
     /// Opens a window, goes to it, and says how to go back.

@@ -1,5 +1,6 @@
 //! Many tabs and one stream: `shared.js`, and the same with a SharedWorker.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +10,8 @@ use parking_lot::Mutex;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use serde_json::json;
-use tests::{Browser, pause, root, serve, until};
+use tests::{Browser, Run, pause, root, serve, until};
+use thirtyfour::WindowHandle;
 use tokio::sync::watch;
 
 /// An event of the stream; one without an ID is for those who are connected.
@@ -172,6 +174,32 @@ async fn begin(browser: &Browser, url: &str, options: &str) {
     browser.eval(&format!("begin({options}).then(() => 0)")).await;
 }
 
+/// Opens the page in as many tabs. The first one leads.
+async fn begin_in_tabs(
+    browser: &Browser,
+    url: &str,
+    count: usize,
+    options: &str,
+) -> VecDeque<WindowHandle> {
+    let mut tabs = VecDeque::new();
+    for n in 0..count {
+        let tab = if n == 0 { browser.tab().await } else { browser.new_tab().await };
+        tabs.push_back(tab);
+        begin(browser, url, options).await;
+        browser.until("shared.state.name === 'open'").await;
+    }
+    tabs
+}
+
+/// Each of these tabs has every number up to this one, once and in order.
+async fn have_all(browser: &Browser, tabs: &VecDeque<WindowHandle>, last: usize) {
+    for tab in tabs {
+        browser.to_tab(tab.clone()).await;
+        browser.until(&format!("heard.at(-1) === {last}")).await;
+        is_whole(browser).await;
+    }
+}
+
 /// No number was lost, none came twice, and nothing went wrong.
 async fn is_whole(browser: &Browser) {
     let whole = "heard.every((number, n) => number === heard[0] + n)";
@@ -213,4 +241,83 @@ async fn ten_tabs_share_one_connection_and_each_gets_every_event_once() {
         assert_eq!(numbers.open(), 1);
         assert_eq!(numbers.asked(), 1);
     }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn when_the_leader_is_closed_another_tab_goes_on_and_nothing_is_lost() {
+    let run = Run::start();
+    let takeovers = run.size(30, 3);
+    let mut told = Vec::new();
+    for browser in Browser::both().await {
+        let numbers = Numbers::default();
+        let url = serve(site(&numbers)).await;
+        let running = numbers.run();
+        let mut tabs = begin_in_tabs(&browser, &url, 4, "").await;
+        let mut times = Vec::new();
+        for n in 1..=takeovers {
+            browser.to_tab(tabs.pop_front().unwrap()).await;
+            assert_eq!(browser.eval("shared.state.leads").await, true);
+            let closed = Instant::now();
+            browser.close_tab().await;
+            until("another leader", async || numbers.asked() == 1 + n).await;
+            times.push(numbers.last_asked().1 - closed);
+            browser.to_tab(tabs[0].clone()).await;
+            browser.until("shared.state.leads").await;
+            tabs.push_back(browser.new_tab().await);
+            begin(&browser, &url, "").await;
+            browser.until("heard.length > 0").await;
+        }
+        drop(running);
+        have_all(&browser, &tabs, numbers.append()).await;
+        assert_eq!(numbers.open(), 1);
+        told.push(figures(&browser, "closed", times));
+    }
+    eprintln!("{told:?}");
+    run.done("takeover-closed", &told.join("\n"), &[]);
+}
+
+/// The median, the best and the worst of these times.
+fn figures(browser: &Browser, what: &str, mut times: Vec<Duration>) -> String {
+    times.sort();
+    let [best, worst] =
+        [times[0], times[times.len() - 1]].map(|time| time.as_millis());
+    let median = times[times.len() / 2].as_millis();
+    let count = times.len();
+    let browser = format!("{} {}", browser.name(), browser.version());
+    format!(
+        "{browser}: {count} leaders {what}, another one asked after {median} ms (median; {best} to {worst})"
+    )
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn when_the_leader_crashes_another_tab_goes_on_and_nothing_is_lost() {
+    let run = Run::start();
+    let takeovers = run.size(20, 2);
+    let browser = Browser::start().await;
+    let numbers = Numbers::default();
+    let url = serve(site(&numbers)).await;
+    let running = numbers.run();
+    let mut tabs = begin_in_tabs(&browser, &url, 4, "").await;
+    let mut times = Vec::new();
+    for n in 1..=takeovers {
+        browser.to_tab(tabs.pop_front().unwrap()).await;
+        assert_eq!(browser.eval("shared.state.leads").await, true);
+        let crashed = Instant::now();
+        browser.crash_tab().await;
+        until("another leader", async || numbers.asked() == 1 + n).await;
+        times.push(numbers.last_asked().1 - crashed);
+        browser.to_tab(tabs[0].clone()).await;
+        browser.until("shared.state.leads").await;
+        tabs.push_back(browser.new_tab().await);
+        begin(&browser, &url, "").await;
+        browser.until("heard.length > 0").await;
+    }
+    drop(running);
+    have_all(&browser, &tabs, numbers.append()).await;
+    assert_eq!(numbers.open(), 1);
+    let told = figures(&browser, "crashed", times);
+    eprintln!("{told}");
+    run.done("takeover-crashed", &told, &[]);
 }
