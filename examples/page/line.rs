@@ -161,6 +161,7 @@ impl Line {
         until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
+    // ANCHOR: over
     /// Whether nothing follows this event id: the line is over, and this client has it all.
     pub fn is_over_after(&self, last: Option<&[u8]>) -> bool {
         let last = last.and_then(|id| self.number(id));
@@ -168,6 +169,7 @@ impl Line {
             self.faults.borrow().end.is_some_and(|end| last >= end)
         })
     }
+    // ANCHOR_END: over
 
     /// The newest number that is due, if each is late by this time.
     fn newest(&self, delay: Duration) -> u64 {
@@ -179,6 +181,7 @@ impl Line {
         self.began + Duration::from_millis(PACE.as_millis() as u64 * number) + delay
     }
 
+    // ANCHOR: ids
     fn event_id(&self, number: u64) -> String {
         format!("{:016x}-{number}", self.epoch)
     }
@@ -189,6 +192,7 @@ impl Line {
         let number = event_id.split_once('-')?.1.parse().ok()?;
         (self.event_id(number) == event_id).then_some(number)
     }
+    // ANCHOR_END: ids
 
     // ANCHOR: begin
     fn read(

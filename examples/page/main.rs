@@ -110,11 +110,28 @@ pub fn router(lines: Arc<Lines>) -> Router {
         .hoop(edge::close_if_refused)
         .head(page)
         .get(page)
+        .push(script("stream.js", include_str!("stream.js")))
+        .push(script("shared.js", include_str!("shared.js")))
+        .push(script("worker.js", include_str!("worker.js")))
         .push(events("events", line::plain))
         .push(events("fragments/htmx", fragments::htmx))
         .push(events("fragments/datastar", fragments::datastar))
         .push(fragments::pages())
         .push(line)
+}
+
+/// The page loads its modules from here.
+fn script(name: &str, text: &'static str) -> Router {
+    Router::with_path(name).head(Script(text)).get(Script(text))
+}
+
+struct Script(&'static str);
+
+#[handler]
+impl Script {
+    async fn handle(&self) -> Text<&'static str> {
+        Text::Js(self.0)
+    }
 }
 
 #[handler]
@@ -218,11 +235,11 @@ struct Look(Arc<Lines>);
 
 #[handler]
 impl Look {
-    async fn handle(&self, req: &Request) -> Reply<Text<String>> {
-        let line = find(&self.0, req)?;
-        let open = line.open();
-        let delay = line.delay().as_millis();
-        Ok(Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#)))
+    async fn handle(&self, req: &Request) -> Text<String> {
+        let line = find(&self.0, req).ok(); // nobody may have listened yet
+        let open = line.as_ref().map_or(0, |line| line.open());
+        let delay = line.map_or(0, |line| line.delay().as_millis());
+        Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#))
     }
 }
 
