@@ -8,18 +8,19 @@
  * @typedef {{ type: string, data: string, lastEventId: string }} StreamEvent
  * @typedef {'lost' | 'silent' | 'unreachable' | 'status' | 'type' | 'cors' | 'event' | 'closed'
  * } Why  `ended` by `event`: the one of `end`. `refused` by `event`: it is too large.
+ * @typedef {(event: StreamEvent) => void} Handler
  * @typedef {object} State
  * @property {'connecting' | 'open' | 'waiting' | 'paused' | 'ended' | 'refused'} name
  * @property {Why} [why]
  * @property {number} [status]  of the answer
  * @property {number} [wait]  until the next connection, in ms; EventSource hides its own
  * @typedef {object} Options
- * @property {Record<string, (event: StreamEvent) => void> | ((event: StreamEvent) => void)} [on]  a
- *   handler for each event type; with `fetch`, it may be one for all
+ * @property {Handler | Record<string, Handler>} [on]  a handler for each event type; one for all
+ *   is for `fetch`, because EventSource hears the types alone that it is told
  * @property {(state: State) => void} [onState]  hears of each change
  * @property {string | string[]} [end]  event types after which nothing comes
  * @property {string} [after]  the last event ID to begin with
- * @property {Set<string>} [seen]  the IDs that the page has had, for `remember`
+ * @property {Set<string>} [seen]  the IDs that the page has had, from `remember`
  * @property {string} [parameter]  the name of this ID in the URL
  * @property {number} [retry]  the first wait, in ms; a `retry` that `fetch` reads replaces it
  * @property {number} [silence]  ms without a sign of life before it connects again; 0 is never.
@@ -102,7 +103,7 @@ export function stream(url, options = {}) {
       show({ name: 'waiting', why: 'lost' });
     };
     let before = ''; // the last event ID of this source
-    for (const type of new Set([...Object.keys(on), ...ends])) {
+    for (const type of new Set(['message', ...Object.keys(on), ...ends])) {
       source.addEventListener(type, ({ data, lastEventId: id }) => {
         if (data === undefined) return; // of the connection, not of the server
         // An id of its own does not show. A new id is one, unless the first is the last one
@@ -326,7 +327,7 @@ export function stream(url, options = {}) {
   };
 }
 
-/** Remembers an ID that the page has had, as the newest of all. @param {Set<string>} seen @param {string} id */
+/** Remembers an id that the page has had, as the newest. @param {Set<string>} seen @param {string} id */
 export function remember(seen, id) {
   seen.delete(id);
   if (id) seen.add([...id].join('')); // a copy: a slice would keep the text around it
