@@ -37,6 +37,7 @@ programs! {
     faults: "../../examples/faults/main.rs" => faults::router(faults::MAX_OPEN);
     feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::edge::refuse_foreign)?;
     llm: "../../examples/llm/main.rs" => answers().await?;
+    page: "../../examples/page/main.rs" => page::router(page::Lines::new(page::MAX_STREAMS));
     progress: "../../examples/progress/main.rs" => progress::router(progress::MAX_READERS, CancellationToken::new());
     tick: "../../examples/tick/main.rs" => tick::router();
     wire: "../../examples/wire/main.rs" => wire::router(wire::MAX_OPEN);

@@ -1,10 +1,14 @@
 //! Pictures of the programs' pages, for a book on a static host: each is a page as it stood
 //! at the end of a story, without its scripts. `RECORD=1` takes them anew.
 
-use tests::{Browser, Program, assert_picture, until};
+use std::time::Duration;
+
+use tests::{Browser, Program, assert_picture, pause, until};
 
 const LANGUAGES: [&str; 2] = ["en", "it"];
 const ENTER: &str = "\u{e007}";
+/// A page of `feed` that counts adds a number more often than this.
+const REST: Duration = Duration::from_millis(500);
 
 /// The page as it is, as a document that does nothing.
 const PICTURE: &str = "(() => {
@@ -115,7 +119,13 @@ async fn a_count_of_feed_that_is_cut_off() {
         let more = format!("Number({}) > Number({before}) + 40", text("counted"));
         browser.until(&more).await;
         click(&browser, "count").await;
-        browser.until("!isRunning && seen == next - 1").await;
+        let counted = text("counted");
+        until("the last number has arrived", async || {
+            let before = browser.eval(&counted).await;
+            pause(REST).await;
+            browser.eval(&counted).await == before
+        })
+        .await;
         browser.type_into("#text", &format!("{note}{ENTER}")).await;
         browser.until(&format!("{}.includes({note:?})", text("log"))).await;
         browser.until("document.querySelector('#text').value == ''").await;

@@ -38,7 +38,12 @@ async fn an_answer_is_there_again_when_its_chapter_is_loaded_again() {
     let book = Program::serve_book().await;
     for browser in Browser::both().await {
         browser.open(&format!("{}/llm.html", book.url)).await;
-        browser.until(&format!("{} == 'Ask'", text("form button"))).await;
+        // The script has run: there is no answer yet.
+        browser
+            .until(&format!(
+                "{FRAME}?.querySelector('#answer')?.ariaBusy == 'false'"
+            ))
+            .await;
         let ask = format!(
             "(page = {FRAME}, page.querySelector('#prompt').value = 'Count', \
              page.querySelector('form').requestSubmit(), 0)"

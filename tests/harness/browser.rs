@@ -108,6 +108,13 @@ impl Browser {
         }
     }
 
+    /// Runs a script in each page that is opened from now on, before its own scripts.
+    pub async fn run_first(&self, script: &str) {
+        let add = "Page.addScriptToEvaluateOnNewDocument";
+        let script = json!({ "source": script });
+        within(add, self.chromium().cdp().send_raw(add, script)).await.unwrap();
+    }
+
     /// The value of a JavaScript expression in the page.
     pub async fn eval(&self, expression: &str) -> Value {
         match &self.0 {
@@ -155,6 +162,40 @@ impl Browser {
             }
             Engine::Firefox(firefox) => firefox.to_tab(&tab.to_string()).await,
         }
+    }
+
+    /// Closes the tab that is in front. [`Self::to_tab`] says which one follows.
+    pub async fn close_tab(&self) {
+        match &self.0 {
+            Engine::Chromium(chromium) => {
+                within("a tab", chromium.driver.close_window()).await.unwrap();
+            }
+            Engine::Firefox(firefox) => firefox.close_tab().await,
+        }
+    }
+
+    /// Goes back to the page before, which the browser may have kept.
+    pub async fn back(&self) {
+        match &self.0 {
+            Engine::Chromium(chromium) => {
+                within("the page before", chromium.driver.back()).await.unwrap();
+            }
+            Engine::Firefox(firefox) => firefox.back().await,
+        }
+    }
+
+    /// A command of the DevTools protocol, to the tab that is in front.
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let devtools = self.chromium().cdp();
+        within(command, devtools.send_raw(command, parameters)).await.unwrap()
+    }
+
+    /// Crashes the process of the tab that is in front. Nothing answers there any more.
+    pub async fn crash_tab(&self) {
+        let devtools = self.chromium().cdp();
+        let crash = devtools.send_raw("Page.crash", json!({}));
+        let answer = within("Page.crash", crash).await;
+        assert!(answer.is_err(), "the tab is there: {answer:?}");
     }
 
     /// Opens a window, goes to it, and says how to go back.

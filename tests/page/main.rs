@@ -1,5 +1,6 @@
 //! `page.md`: one module for the browser, one stream for all tabs.
 
+mod copied;
 mod frameworks;
 mod module;
 mod network;
