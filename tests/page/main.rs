@@ -1,6 +1,7 @@
 //! `page.md`: one module for the browser, one stream for all tabs.
 
 mod copied;
+mod cuts;
 mod frameworks;
 mod leaders;
 mod module;
@@ -9,6 +10,8 @@ mod numbers;
 mod parser;
 mod runs;
 mod server;
+mod storm;
 mod tabs;
+mod trial;
 mod used;
 mod worker;
