@@ -5,6 +5,8 @@ mod module;
 mod network;
 mod parser;
 mod runs;
+mod scene;
 mod server;
 mod tabs;
 mod used;
+mod waking;
