@@ -103,13 +103,20 @@ pub fn router(room: Arc<Room>) -> Router {
     let say = Router::with_path("{id}").post(Say(room.clone()));
     let listen = Listen(room);
     let chat = Router::with_path("chat").head(listen.clone()).get(listen).push(say);
-    Router::new().hoop(edge::close_if_refused).head(page).get(page).push(chat)
+    let script = Router::with_path("stream.js").head(module).get(module);
+    let edge = Router::new().hoop(edge::close_if_refused);
+    edge.head(page).get(page).push(script).push(chat)
 }
 // ANCHOR_END: router
 
 #[handler]
 async fn page() -> Text<&'static str> {
     Text::Html(include_str!("index.html"))
+}
+
+#[handler]
+async fn module() -> Text<&'static str> {
+    Text::Js(include_str!("stream.js"))
 }
 
 type Reply<T> = Result<T, StatusError>;

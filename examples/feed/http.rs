@@ -29,12 +29,18 @@ pub fn router(feed: Arc<Feed>) -> Router {
         .push(one);
     let cut = Router::with_path("readers/{id}").delete(Cut(feed));
     let edge = Router::new().hoop(edge::close_if_refused);
-    edge.head(page).get(page).push(events).push(cut)
+    let script = Router::with_path("stream.js").head(module).get(module);
+    edge.head(page).get(page).push(script).push(events).push(cut)
 }
 
 #[handler]
 async fn page() -> Text<&'static str> {
     Text::Html(include_str!("index.html"))
+}
+
+#[handler]
+async fn module() -> Text<&'static str> {
+    Text::Js(include_str!("stream.js"))
 }
 
 type Reply<T> = Result<T, StatusError>;

@@ -132,13 +132,20 @@ pub fn router(
         .get(listen)
         .delete(Stop(answers.clone()));
     let answers = Router::with_path("answers").post(Ask(answers)).push(one);
-    Router::new().hoop(edge::close_if_refused).head(page).get(page).push(answers)
+    let script = Router::with_path("stream.js").head(module).get(module);
+    let edge = Router::new().hoop(edge::close_if_refused);
+    edge.head(page).get(page).push(script).push(answers)
 }
 // ANCHOR_END: router
 
 #[handler]
 async fn page() -> Text<&'static str> {
     Text::Html(include_str!("index.html"))
+}
+
+#[handler]
+async fn module() -> Text<&'static str> {
+    Text::Js(include_str!("stream.js"))
 }
 
 type Reply<T> = Result<T, StatusError>;

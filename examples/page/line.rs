@@ -66,6 +66,14 @@ struct Faults {
 }
 // ANCHOR_END: line
 
+/// How a reader gets an event: made of the line's id, the event's type and its data.
+pub type Write = fn(line: &str, event_type: &str, data: &str) -> SseEvent;
+
+/// An event as it is.
+pub fn plain(_: &str, event_type: &str, data: &str) -> SseEvent {
+    SseEvent::default().name(event_type).text(data)
+}
+
 /// A line for which there is no place, or no place for one more stream.
 pub struct Full;
 
@@ -85,6 +93,7 @@ impl Lines {
         &self,
         id: &str,
         last: Option<&[u8]>,
+        write: Write,
         conn: ConnCtrl,
     ) -> Result<Reader, Full> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| Full)?;
@@ -97,7 +106,7 @@ impl Lines {
         }
         let line = known.unwrap_or_else(|| Arc::new(Line::new(id)));
         lines.push_back(line.clone());
-        Ok(line.read(last, conn, place))
+        Ok(line.read(last, write, conn, place))
     }
 }
 
@@ -152,6 +161,7 @@ impl Line {
         until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
+    // ANCHOR: over
     /// Whether nothing follows this event id: the line is over, and this client has it all.
     pub fn is_over_after(&self, last: Option<&[u8]>) -> bool {
         let last = last.and_then(|id| self.number(id));
@@ -159,6 +169,7 @@ impl Line {
             self.faults.borrow().end.is_some_and(|end| last >= end)
         })
     }
+    // ANCHOR_END: over
 
     /// The newest number that is due, if each is late by this time.
     fn newest(&self, delay: Duration) -> u64 {
@@ -170,6 +181,7 @@ impl Line {
         self.began + Duration::from_millis(PACE.as_millis() as u64 * number) + delay
     }
 
+    // ANCHOR: ids
     fn event_id(&self, number: u64) -> String {
         format!("{:016x}-{number}", self.epoch)
     }
@@ -180,11 +192,13 @@ impl Line {
         let number = event_id.split_once('-')?.1.parse().ok()?;
         (self.event_id(number) == event_id).then_some(number)
     }
+    // ANCHOR_END: ids
 
     // ANCHOR: begin
     fn read(
         self: Arc<Self>,
         last: Option<&[u8]>,
+        write: Write,
         conn: ConnCtrl,
         place: OwnedSemaphorePermit,
     ) -> Reader {
@@ -198,13 +212,14 @@ impl Line {
             Some(Some(number)) => number,
             Some(None) => {
                 let oldest = newest.saturating_sub(KEPT);
-                welcome += &self.event("missed", "unknown", oldest);
+                welcome += &self.event(write, "missed", "unknown", oldest);
                 oldest
             }
         };
         let welcome = Some(welcome.into());
         Reader {
             line: self,
+            write,
             conn,
             faults,
             kills,
@@ -217,8 +232,14 @@ impl Line {
     }
     // ANCHOR_END: begin
 
-    fn event(&self, event_type: &str, data: impl ToString, number: u64) -> String {
-        let event = SseEvent::default().name(event_type).text(data.to_string());
+    fn event(
+        &self,
+        write: Write,
+        event_type: &str,
+        data: impl ToString,
+        number: u64,
+    ) -> String {
+        let event = write(&self.id, event_type, &data.to_string());
         event.id(self.event_id(number)).to_string()
     }
 }
@@ -226,6 +247,7 @@ impl Line {
 /// One stream: a position in the line.
 pub struct Reader {
     line: Arc<Line>,
+    write: Write,
     conn: ConnCtrl,
     faults: watch::Receiver<Faults>,
     /// How often the connections of the line had been cut before this one came.
@@ -280,22 +302,26 @@ impl Reader {
         let newest = faults.end.unwrap_or(newest);
         let oldest = newest.saturating_sub(KEPT);
         if self.position < oldest {
-            let missed = self.line.event("missed", oldest - self.position, oldest);
+            let missed = self.event("missed", oldest - self.position, oldest);
             self.position = oldest;
             return Some(missed.into());
         }
         // Nobody is sent away who lacks a number.
         if faults.end.is_some_and(|end| self.position >= end) {
             self.is_done = true;
-            return Some(self.line.event("end", "", self.position).into());
+            return Some(self.event("end", "", self.position).into());
         }
         let numbers = self.position + 1..=newest.min(self.position + PAGE);
         let events = numbers.map(|number| {
             self.position = number;
-            self.line.event("number", number, number)
+            self.event("number", number, number)
         });
         let events: String = events.collect();
         (!events.is_empty()).then(|| events.into())
     }
     // ANCHOR_END: unread
+
+    fn event(&self, event_type: &str, data: impl ToString, number: u64) -> String {
+        self.line.event(self.write, event_type, data, number)
+    }
 }

@@ -28,6 +28,7 @@ use salvo::prelude::*;
 use tokio::{net::TcpListener, signal, time::Duration};
 
 mod edge;
+mod fragments;
 mod line;
 
 use edge::{Limits, read, refuse_foreign};
@@ -97,17 +98,40 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 pub fn router(lines: Arc<Lines>) -> Router {
-    let listen = Listen(lines.clone());
+    let events = |path, write| {
+        let listen = Listen(lines.clone(), write);
+        Router::with_path(path).head(listen.clone()).get(listen)
+    };
     let look = Look(lines.clone());
-    let act = Router::with_path("{act}").post(Act(lines));
+    let act = Router::with_path("{act}").post(Act(lines.clone()));
     let line =
         Router::with_path("lines/{id}").head(look.clone()).get(look).push(act);
     Router::new()
         .hoop(edge::close_if_refused)
         .head(page)
         .get(page)
-        .push(Router::with_path("events").head(listen.clone()).get(listen))
+        .push(script("stream.js", include_str!("stream.js")))
+        .push(script("shared.js", include_str!("shared.js")))
+        .push(script("worker.js", include_str!("worker.js")))
+        .push(events("events", line::plain))
+        .push(events("fragments/htmx", fragments::htmx))
+        .push(events("fragments/datastar", fragments::datastar))
+        .push(fragments::pages())
         .push(line)
+}
+
+/// The page loads its modules from here.
+fn script(name: &str, text: &'static str) -> Router {
+    Router::with_path(name).head(Script(text)).get(Script(text))
+}
+
+struct Script(&'static str);
+
+#[handler]
+impl Script {
+    async fn handle(&self) -> Text<&'static str> {
+        Text::Js(self.0)
+    }
 }
 
 #[handler]
@@ -119,7 +143,7 @@ type Reply<T> = Result<T, StatusError>;
 
 // ANCHOR: listen
 #[derive(Clone)]
-struct Listen(Arc<Lines>);
+struct Listen(Arc<Lines>, line::Write);
 
 #[handler]
 impl Listen {
@@ -130,7 +154,8 @@ impl Listen {
         conn: &mut ConnCtrl,
     ) -> Reply<()> {
         refuse_foreign(req)?;
-        refuse_unknown(req, &["line", "after", "lastEventId"])?;
+        // Datastar sends what it calls signals.
+        refuse_unknown(req, &["line", "after", "lastEventId", "datastar"])?;
         let id = req.query::<String>("line").unwrap_or_default();
         if id.is_empty() || id.len() > MAX_ID {
             return Err(bad(format!("`line` has to have 1 to {MAX_ID} bytes")));
@@ -156,7 +181,8 @@ impl Listen {
             send(res, stream::empty()); // the head alone, and no line begins
             return Ok(());
         }
-        let reader = self.0.read(&id, last, conn.clone()).map_err(full)?;
+        let reader = self.0.read(&id, last, self.1, conn.clone());
+        let reader = reader.map_err(full)?;
         let events = stream::unfold(reader, async |mut reader| {
             Some((reader.next().await?, reader))
         });
@@ -209,11 +235,11 @@ struct Look(Arc<Lines>);
 
 #[handler]
 impl Look {
-    async fn handle(&self, req: &Request) -> Reply<Text<String>> {
-        let line = find(&self.0, req)?;
-        let open = line.open();
-        let delay = line.delay().as_millis();
-        Ok(Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#)))
+    async fn handle(&self, req: &Request) -> Text<String> {
+        let line = find(&self.0, req).ok(); // nobody may have listened yet
+        let open = line.as_ref().map_or(0, |line| line.open());
+        let delay = line.map_or(0, |line| line.delay().as_millis());
+        Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#))
     }
 }
 

@@ -299,7 +299,10 @@ fn texts_about_the_book(root: &Path) -> Result<Vec<PathBuf>> {
     for folder in ["bench", "examples", "site/src", "tests", "theme"] {
         let folder = root.join(folder);
         if folder.is_dir() {
-            texts.extend(files_but(&folder, &["recorded", "target"])?);
+            texts.extend(files_but(
+                &folder,
+                &["recorded", "target", "node_modules", "dist"],
+            )?);
         }
     }
     Ok(texts)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::files::files;
+use crate::files::files_but;
 
 /// The files of each program, with their contents when the book started.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ fn folder(root: &Path, name: &str) -> PathBuf {
 fn sources(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut code = String::new();
     let mut all = BTreeMap::new();
-    for path in files(folder)? {
+    for path in files_but(folder, &["node_modules", "dist"])? {
         let bytes = fs::read(&path)?;
         if is_rust(&path) {
             code += &String::from_utf8_lossy(&bytes);

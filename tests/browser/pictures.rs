@@ -1,10 +1,14 @@
 //! Pictures of the programs' pages, for a book on a static host: each is a page as it stood
 //! at the end of a story, without its scripts. `RECORD=1` takes them anew.
 
-use tests::{Browser, Program, assert_picture, until};
+use std::time::Duration;
+
+use tests::{Browser, Program, assert_picture, pause, until};
 
 const LANGUAGES: [&str; 2] = ["en", "it"];
 const ENTER: &str = "\u{e007}";
+/// A page of `feed` that counts adds a number more often than this.
+const REST: Duration = Duration::from_millis(500);
 
 /// The page as it is, as a document that does nothing.
 const PICTURE: &str = "(() => {
@@ -115,7 +119,13 @@ async fn a_count_of_feed_that_is_cut_off() {
         let more = format!("Number({}) > Number({before}) + 40", text("counted"));
         browser.until(&more).await;
         click(&browser, "count").await;
-        browser.until("!isRunning && seen == next - 1").await;
+        let counted = text("counted");
+        until("the last number has arrived", async || {
+            let before = browser.eval(&counted).await;
+            pause(REST).await;
+            browser.eval(&counted).await == before
+        })
+        .await;
         browser.type_into("#text", &format!("{note}{ENTER}")).await;
         browser.until(&format!("{}.includes({note:?})", text("log"))).await;
         browser.until("document.querySelector('#text').value == ''").await;
@@ -148,5 +158,49 @@ async fn an_eventsource_of_faults_that_gives_up() {
         })
         .await;
         take(&browser, language, "faults-1").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn three_windows_of_page_the_second_of_which_has_taken_the_lead() {
+    let browser = Browser::start().await;
+    for (language, lost) in
+        [("en", "The connection is lost."), ("it", "La connessione è caduta.")]
+    {
+        let page = Program::start("page").await;
+        let url = format!("{}/?lang={language}", page.url);
+        let counts = |more: u8| format!("Number({}) > {more}", text("counted"));
+        let mut windows = Vec::new();
+        for n in 0..3 {
+            if n > 0 {
+                browser.new_window().await;
+            }
+            browser.resize(245, 528).await;
+            browser.open(&url).await;
+            browser.until(&counts(3)).await;
+            windows.push(browser.tab().await);
+        }
+        let leads = "'leads' in document.querySelector('#role').dataset";
+        browser.to_tab(windows[0].clone()).await;
+        browser.eval("document.querySelector('[data-act=kill]').click()").await;
+        browser.until(&format!("{}.includes({lost:?})", text("log"))).await;
+        browser
+            .until("document.querySelector('#state').dataset.name === 'open'")
+            .await;
+        click(&browser, "share").await;
+        browser.to_tab(windows[1].clone()).await;
+        browser
+            .until(&format!("{leads} && {}.includes('ms')", text("takeover")))
+            .await;
+        browser.to_tab(windows[0].clone()).await;
+        click(&browser, "share").await;
+        for (n, window) in windows.into_iter().enumerate() {
+            browser.to_tab(window).await;
+            browser
+                .until(&format!("{} && {} === '1'", counts(20), text("open")))
+                .await;
+            take(&browser, language, &format!("page-{}", n + 1)).await;
+        }
     }
 }

@@ -19,6 +19,7 @@ async fn a_program_speaks_the_language_of_the_page() {
             ("faults", "#open-seven", "Open seven streams", "Apri sette stream"),
             ("feed", "#count", "Count", "Conta"),
             ("llm", "form button", "Ask", "Chiedi"),
+            ("page", "[data-act=kill]", "Kill", "Taglia"),
         ] {
             for (folder, language, word) in
                 [("", "en", english), ("it/", "it", italian)]
@@ -38,7 +39,12 @@ async fn an_answer_is_there_again_when_its_chapter_is_loaded_again() {
     let book = Program::serve_book().await;
     for browser in Browser::both().await {
         browser.open(&format!("{}/llm.html", book.url)).await;
-        browser.until(&format!("{} == 'Ask'", text("form button"))).await;
+        // The script has run: there is no answer yet.
+        browser
+            .until(&format!(
+                "{FRAME}?.querySelector('#answer')?.ariaBusy == 'false'"
+            ))
+            .await;
         let ask = format!(
             "(page = {FRAME}, page.querySelector('#prompt').value = 'Count', \
              page.querySelector('form').requestSubmit(), 0)"
@@ -64,7 +70,7 @@ async fn nothing_moves_when_a_panel_comes() {
     let browser = Browser::start().await;
     for width in [1280, 360] {
         browser.resize(width, 800).await;
-        for page in ["chat", "faults", "feed", "llm"] {
+        for page in ["chat", "faults", "feed", "llm", "page"] {
             for folder in ["", "it/"] {
                 browser.open(&format!("{}/{folder}{page}.html", book.url)).await;
                 let built = "!!document.querySelector('live-page iframe')";

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use salvo::prelude::*;
-use tests::{Browser, Events, Program, serve, until};
+use tests::{Browser, Events, Program, page_of, serve, until};
 
 const CONNECTED: &str =
     "document.querySelector('#state').textContent == 'connected'";
@@ -61,18 +61,13 @@ impl Full {
     }
 }
 
-#[handler]
-async fn page() -> Text<&'static str> {
-    Text::Html(include_str!("../../examples/chat/index.html"))
-}
-
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_chat_page_waits_longer_each_time_that_it_is_refused() {
     let full = Full::default();
     let chat = Router::with_path("chat").get(full.clone());
     let browser = Browser::start().await;
-    browser.open(&serve(Router::new().get(page).push(chat)).await).await;
+    browser.open(&serve(Router::new().push(chat).push(page_of("chat"))).await).await;
     let asked = || full.0.lock().unwrap().clone();
     until("four attempts", async || asked().len() >= 4).await;
     let asked = asked();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
-use tests::{Browser, Program, serve};
+use tests::{Browser, Program, page_of, serve};
 use tokio_stream::{StreamExt, once, pending};
 
 use crate::user::{HISTORY, User};
@@ -144,7 +144,7 @@ async fn ones_own_words_are_not_missed_after_a_reconnect() {
         let mut poster = chat.poster(&format!("/chat/{me}")).await;
         poster.post("monologue", HISTORY + 176).await;
         let newest = HISTORY + 177; // the first event is that the user joined
-        browser.until(&format!("last.endsWith('-{newest}')")).await;
+        browser.until(&format!("room.lastEventId.endsWith('-{newest}')")).await;
         // Another stream of this user ends the one of the page, which comes back.
         drop(chat.events(&format!("/chat?as={me}")).await);
         User::join(&chat).await.say("bye").await;
@@ -179,17 +179,13 @@ impl Flaky {
     }
 }
 
-#[handler]
-async fn chat_page() -> Text<&'static str> {
-    Text::Html(include_str!("../../examples/chat/index.html"))
-}
-
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_chat_page_continues_after_an_answer_that_is_no_stream() {
     let flaky = Router::with_path("chat").get(Flaky(AtomicUsize::new(0)));
     let browser = Browser::start().await;
-    browser.open(&serve(Router::new().get(chat_page).push(flaky)).await).await;
-    // The page knows what it heard last, although the new EventSource does not.
+    browser
+        .open(&serve(Router::new().push(flaky).push(page_of("chat"))).await)
+        .await;
     browser.until(&format!("{LAST} == 'after e-2'")).await;
 }

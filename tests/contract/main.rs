@@ -128,7 +128,7 @@ programs! {
     chat {
         address: kept()
         head: kept(Get("/chat"))
-        method_head: kept(&["/"], Get("/chat"))
+        method_head: kept(&["/", "/stream.js"], Get("/chat"))
         silence: kept(Get("/chat"), "event: user\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
@@ -136,13 +136,13 @@ programs! {
             ("PUT", "/chat", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/chat/1", 405, Some("POST"), "not supported"),
         ])
-        page: kept(&["new EventSource(`chat?as="])
+        page: kept(&["from './stream.js'", "stream(`chat?as="])
         stop: kept(Get("/chat"), Waits, "event: name\n", streams::only_joined)
     }
     llm {
         address: kept()
         head: kept(Answer)
-        method_head: kept(&["/"], Answer)
+        method_head: kept(&["/", "/stream.js"], Answer)
         silence: kept(Answer, "retry: 1000\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
@@ -151,7 +151,7 @@ programs! {
             ("GET", "/answers", 405, Some("POST"), "not supported"),
             ("PUT", "/answers/1", 405, Some("DELETE, GET, HEAD"), "not supported"),
         ])
-        page: kept(&["new EventSource(`answers/"])
+        page: kept(&["from './stream.js'", "stream(`answers/"])
         stop: kept(Answer, Generates, "event: token\n", streams::says_that_it_stops)
     }
     model {
@@ -188,7 +188,7 @@ programs! {
     feed {
         address: kept()
         head: kept(Get("/events"))
-        method_head: kept(&["/"], Get("/events"))
+        method_head: kept(&["/", "/stream.js"], Get("/events"))
         silence: kept(Get("/events"), "event: begin\ndata:\nid: 0-0\nretry: 1000\n\n")
         refusals: kept(&[
             ("GET", "/nope", 404, None, "not be found"),
@@ -203,7 +203,7 @@ programs! {
             ("GET", "/events?x=1-0", 400, None, "no parameter `x`"),
             ("DELETE", "/readers/x", 404, None, ""),
         ])
-        page: kept(&["new EventSource(`events?reader="])
+        page: kept(&["from './stream.js'", "stream(`events?reader="])
         stop: kept(Get("/events?from=start"), Stores, "data: the end\n", streams::whole_events)
     }
     page {
@@ -215,7 +215,6 @@ programs! {
             ("GET", "/nope", 404, None, "not be found"),
             ("GET", "/events", 400, None, "`line` has to have"),
             ("GET", "/events?line=a&x=1", 400, None, "no parameter `x`"),
-            ("GET", "/lines/a", 404, None, "nobody listens"),
             ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
             ("POST", "/events", 405, Some("GET, HEAD"), "not supported"),
             ("GET", "/lines/a/kill", 405, Some("POST"), "not supported"),

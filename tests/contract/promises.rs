@@ -120,8 +120,10 @@ pub async fn the_page_asks_for_a_relative_address(name: &str, parts: &[&str]) {
         running.program.assert_page_with(part).await;
     }
     let page = running.program.get("/").await.text().await.unwrap();
-    for absolute in ["EventSource('/", "EventSource(`/", "fetch('/", "fetch(`/"] {
-        assert!(!page.contains(absolute), "{absolute}: {page}");
+    for call in ["EventSource(", "stream(", "fetch(", "from "] {
+        let absolute = ["'/", "`/"].map(|quote| format!("{call}{quote}"));
+        let is_absolute = absolute.iter().any(|absolute| page.contains(absolute));
+        assert!(!is_absolute, "{absolute:?}: {page}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
-use tests::{Browser, Program, serve};
+use tests::{Browser, Program, page_of, serve};
 use tokio_stream::{StreamExt, once, pending};
 
 use crate::client::Feed;
@@ -166,11 +166,6 @@ impl FlakyFeed {
     }
 }
 
-#[handler]
-async fn feed_html() -> Text<&'static str> {
-    Text::Html(include_str!("../../examples/feed/index.html"))
-}
-
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn the_feed_page_continues_after_answers_that_are_no_stream() {
@@ -182,7 +177,9 @@ async fn the_feed_page_continues_after_answers_that_are_no_stream() {
     ] {
         let flaky = FlakyFeed(begin, AtomicUsize::new(0));
         let flaky = Router::with_path("events").get(flaky);
-        browser.open(&serve(Router::new().get(feed_html).push(flaky)).await).await;
+        browser
+            .open(&serve(Router::new().push(flaky).push(page_of("feed"))).await)
+            .await;
         browser.until(&format!("{LAST} == '8-0asked for {asked}'")).await;
         assert_eq!(browser.eval(&feed_page("document")("cuts")).await, "1");
     }

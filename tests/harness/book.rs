@@ -105,6 +105,9 @@ fn copy(from: &Path, to: &Path) {
     }
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
+        if entry.file_name() == "node_modules" || entry.file_name() == "dist" {
+            continue; // what npm has put there
+        }
         copy(&entry.path(), &to.join(entry.file_name()));
     }
 }

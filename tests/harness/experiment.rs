@@ -1,8 +1,11 @@
 //! A router that a test writes for an experiment, served in the test's own process.
 
 use salvo::conn::tcp::TcpAcceptor;
+use salvo::serve_static::StaticDir;
 use salvo::{Router, Server};
 use tokio::net::TcpListener;
+
+use crate::binaries::root;
 
 /// Serves an experiment on a port of its own, and returns its URL.
 pub async fn serve(router: Router) -> String {
@@ -11,4 +14,11 @@ pub async fn serve(router: Router) -> String {
     let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
     tokio::spawn(server.serve(router));
     url
+}
+
+/// The page of a program and the files that it loads, without the program behind them.
+pub fn page_of(program: &str) -> Router {
+    let folder = root().join("examples").join(program);
+    let files = StaticDir::new(folder).defaults("index.html");
+    Router::with_path("{**path}").get(files)
 }

@@ -100,6 +100,16 @@ impl Firefox {
         *self.tab.lock().await = tab.to_string();
     }
 
+    pub async fn close_tab(&self) {
+        let tab = json!({ "context": self.tab().await });
+        self.send("browsingContext.close", tab).await;
+    }
+
+    pub async fn back(&self) {
+        let back = json!({ "context": self.tab().await, "delta": -1 });
+        self.send("browsingContext.traverseHistory", back).await;
+    }
+
     /// The value of a JavaScript expression in the page, as far as JSON can say it.
     pub async fn eval(&self, expression: &str) -> Value {
         let script = json!({

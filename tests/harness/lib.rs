@@ -10,6 +10,7 @@ pub mod cases;
 mod chunks;
 mod events;
 mod experiment;
+pub mod fault_proxy;
 mod firefox;
 pub mod follow;
 #[cfg(unix)]
@@ -24,6 +25,7 @@ mod recorded;
 pub mod redis;
 pub mod scripted;
 mod wait;
+mod webkit;
 mod whole;
 
 pub use binaries::{Ended, example, root, run};
@@ -33,7 +35,7 @@ pub use book::{book, copy_book, run_book};
 pub use browser::Browser;
 pub use chunks::{Dechunker, chunks};
 pub use events::Events;
-pub use experiment::serve;
+pub use experiment::{page_of, serve};
 #[cfg(unix)]
 pub use nginx::Nginx;
 pub use poster::Poster;

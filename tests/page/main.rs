@@ -1,5 +1,7 @@
 //! `page.md`: one module for the browser, one stream for all tabs.
 
+mod copied;
+mod cuts;
 mod frameworks;
 mod module;
 mod network;
@@ -7,6 +9,8 @@ mod parser;
 mod runs;
 mod scene;
 mod server;
+mod storm;
 mod tabs;
+mod trial;
 mod used;
 mod waking;

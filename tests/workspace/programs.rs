@@ -193,6 +193,7 @@ fn a_file_that_several_programs_have_is_the_same_in_each() {
     let copies = [
         ("parser.rs", &["client", "client_first", "llm"][..]),
         ("edge.rs", &["chat", "faults", "feed", "llm", "page", "progress", "wire"]),
+        ("stream.js", &["page", "chat", "feed", "llm"]),
     ];
     for (file, folders) in copies {
         let text = |folder: &str| read(&format!("examples/{folder}/{file}"));

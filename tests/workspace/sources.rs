@@ -25,7 +25,7 @@ const KINDS: [&str; 7] = ["rs", "js", "mjs", "html", "hbs", "css", "py"];
 const CURE: usize = 40;
 
 /// Folders that hold no sources.
-const NO_SOURCES: [&str; 2] = ["target", "node_modules"];
+const NO_SOURCES: [&str; 3] = ["target", "node_modules", "dist"];
 
 /// Functions that stand in several programs, because a copied folder works alone, and that
 /// are the same in each of them.

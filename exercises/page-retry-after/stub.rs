@@ -1,0 +1,4 @@
+            if line.refuses().is_some() {
+                let why = "you asked for this";
+                return Err(StatusError::service_unavailable().brief(why));
+            }

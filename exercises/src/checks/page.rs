@@ -1,0 +1,188 @@
+//! The exercises of `page.md`: what a server owes a page that loses nothing.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use crate::events::{Event, Events};
+use crate::fault::{Fault, expect};
+use crate::subject::{Subject, has_status};
+
+checks! {
+    "page-last-five" => last_five;
+    "page-heartbeat" => heartbeat;
+    "page-portal" => portal;
+    "page-same-ids" => same_ids;
+    "page-over" => over;
+    "page-retry-after" => retry_after;
+}
+
+const EVENTS: &str = "/events?line=check";
+/// How long the refusals of a check last.
+const SHORT: Duration = Duration::from_millis(1_500);
+
+/// Asks the server for a fault of the line, which somebody has listened to.
+async fn act(server: &mut Subject, act: &str, time: Duration) -> Result<(), Fault> {
+    let path = format!("/lines/check/{act}");
+    let answer = server.post(&path, time.as_millis().to_string()).await?;
+    if answer.status().is_success() { Ok(()) } else { has_status(&answer, 204) }
+}
+
+/// A reader that comes back with the id of its last event.
+async fn back(server: &mut Subject, id: &str) -> Result<Events, Fault> {
+    let get = server.request(Method::GET, EVENTS).await?;
+    server.events_of(get.header("last-event-id", id)).await
+}
+
+/// The next event, which has to be a number, and the number.
+async fn number(events: &mut Events) -> Result<(u64, Event), Fault> {
+    let event = events.next().await?;
+    match event.data.parse() {
+        Ok(number) if event.event == "number" => Ok((number, event)),
+        _ => Err(Fault::new("other", "event: number", event)),
+    }
+}
+
+async fn last_five(server: &mut Subject) -> Result<(), Fault> {
+    let mut ann = server.events(EVENTS).await?;
+    let (mut before, mut third) = number(&mut ann).await?;
+    while before < 7 {
+        let event;
+        (before, event) = number(&mut ann).await?;
+        if before == 3 {
+            third = event;
+        }
+    }
+    let mut bob = server.events(EVENTS).await?;
+    let (first, _) = number(&mut bob).await?;
+    let (after, _) = number(&mut ann).await?;
+    // The newest number, when bob came, was one of these.
+    let should = format_args!("data: {}", before - 4).to_string();
+    let holds = (before..=after).any(|newest| first + 4 == newest);
+    expect("first", holds, should, format_args!("data: {first}"))?;
+    let mut ann = back(server, &third.id).await?;
+    let (came, _) = number(&mut ann).await?;
+    expect("back", came == 4, "data: 4", format_args!("data: {came}"))
+}
+
+async fn heartbeat(server: &mut Subject) -> Result<(), Fault> {
+    let closed = || Fault::new("closed", "event: heartbeat", "the end of the stream");
+    let mut events = server.events(EVENTS).await?;
+    number(&mut events).await?;
+    act(server, "delay", Duration::from_secs(20)).await?;
+    let mut comments = 0;
+    let mut block = Vec::new();
+    loop {
+        let line = events.line().await?.ok_or_else(closed)?;
+        if line.starts_with(':') {
+            comments += 1;
+            expect("comment", comments < 2, "event: heartbeat", &line)?;
+        } else if !line.is_empty() {
+            block.push(line);
+        } else if block.iter().any(|line| is_field(line, "event", "heartbeat")) {
+            break;
+        } else {
+            block.clear();
+        }
+    }
+    let came = block.join("\n");
+    let has = |name: &str| block.iter().any(|line| field(line).0 == name);
+    expect("empty", has("data"), "event: heartbeat\ndata:", &came)?;
+    expect("id", !has("id"), "event: heartbeat\ndata:", &came)
+}
+
+/// The name and the value of a line.
+fn field(line: &str) -> (&str, &str) {
+    let (name, value) = line.split_once(':').unwrap_or((line, ""));
+    (name, value.strip_prefix(' ').unwrap_or(value))
+}
+
+fn is_field(line: &str, name: &str, value: &str) -> bool {
+    field(line) == (name, value)
+}
+
+async fn portal(server: &mut Subject) -> Result<(), Fault> {
+    number(&mut server.events(EVENTS).await?).await?;
+    act(server, "portal", SHORT).await?;
+    let until = Instant::now() + SHORT;
+    let answer = server.get(EVENTS).await?;
+    has_status(&answer, 200)?;
+    let came = content_type(&answer);
+    expect("stream", came.starts_with("text/html"), "text/html", &came)?;
+    loop {
+        let came = content_type(&server.get(EVENTS).await?);
+        if came.starts_with("text/event-stream") {
+            return Ok(());
+        }
+        let is_late = Instant::now() > until + SHORT;
+        expect("stays", !is_late, "text/event-stream", came)?;
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn content_type(answer: &reqwest::Response) -> String {
+    let value = answer.headers().get("content-type");
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase()
+}
+
+async fn same_ids(server: &mut Subject) -> Result<(), Fault> {
+    let first = ids(server).await?;
+    server.kill().await?;
+    let second = ids(server).await?;
+    let again = second.iter().find(|id| first.contains(id));
+    let came = format_args!("id: {}", again.map_or("", String::as_str)).to_string();
+    expect("again", again.is_none(), "id: …", came)
+}
+
+/// The ids of a line's first numbers.
+async fn ids(server: &mut Subject) -> Result<Vec<String>, Fault> {
+    let mut events = server.events(EVENTS).await?;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(number(&mut events).await?.1.id);
+    }
+    Ok(ids)
+}
+
+async fn over(server: &mut Subject) -> Result<(), Fault> {
+    let mut ann = server.events(EVENTS).await?;
+    let mut bob = server.events(EVENTS).await?;
+    let (mine, last) = number(&mut ann).await?;
+    while number(&mut bob).await?.0 < mine + 2 {}
+    act(server, "end", Duration::ZERO).await?;
+    let rest = bob.rest().await?;
+    let end = rest.last().filter(|event| event.event == "end");
+    let Some(end) = end else {
+        let came = rest.last().map_or("an event".into(), Event::to_string);
+        return Err(Fault::new("other", "event: end", came));
+    };
+    // A server that still has something for ann says 200.
+    let get = server.request(Method::GET, EVENTS).await?;
+    let answer = server.send(get.header("last-event-id", &last.id)).await?;
+    expect("lost", answer.status() == StatusCode::OK, 200, answer.status())?;
+    let (came, _) = number(&mut back(server, &last.id).await?).await?;
+    let should = format_args!("data: {}", mine + 1).to_string();
+    expect("lost", came == mine + 1, should, format_args!("data: {came}"))?;
+    let get = server.request(Method::GET, EVENTS).await?;
+    let answer = server.send(get.header("last-event-id", &end.id)).await?;
+    expect("again", answer.status() == StatusCode::NO_CONTENT, 204, answer.status())
+}
+
+async fn retry_after(server: &mut Subject) -> Result<(), Fault> {
+    number(&mut server.events(EVENTS).await?).await?;
+    let until = Instant::now() + SHORT;
+    act(server, "refuse", SHORT).await?;
+    let answer = server.get(EVENTS).await?;
+    has_status(&answer, 503)?;
+    let value = answer.headers().get("retry-after");
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let came = format!("Retry-After: {value}");
+    expect("missing", !value.is_empty(), "Retry-After: 2", &came)?;
+    let seconds = value.parse().map(Duration::from_secs);
+    let left = until.saturating_duration_since(Instant::now());
+    let holds = seconds.as_ref().is_ok_and(|wait| *wait >= left);
+    expect("early", holds, "Retry-After: 2", &came)?;
+    let holds = seconds.is_ok_and(|wait| wait <= Duration::from_secs(4));
+    expect("late", holds, "Retry-After: 2", &came)
+}
