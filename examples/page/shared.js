@@ -3,7 +3,7 @@
 // another tab gets the lock, and goes on after its own last ID.
 //
 //   share('events', { on: { note: (event) => add(event.data) }, onState: show });
-import { remember, stream } from './stream.js';
+import { call, remember, stream } from './stream.js';
 
 /** Milliseconds without a word of the leader, after which a tab asks for one. */
 const QUIET = 5_000;
@@ -64,7 +64,7 @@ export function share(url, {
   function hand(event, before) {
     if (event.lastEventId !== before) remember(seen, last = event.lastEventId);
     if (keep.includes(event.type)) kept.set(event.type, event);
-    if (Object.hasOwn(on, event.type)) on[event.type](event);
+    if (Object.hasOwn(on, event.type)) call(on[event.type], event);
   }
 
   function hear({ data: { ask, event, before, state: now, place, kept: latest } }) {
@@ -103,7 +103,7 @@ export function share(url, {
   }
   // ANCHOR_END: gap
 
-  // ANCHOR: lead
+  // ANCHOR: request
   /** Waits for the lock, or takes it from a leader that hangs. */
   function request(steal) {
     const mine = renew();
@@ -119,6 +119,15 @@ export function share(url, {
     });
   }
 
+  function renew() {
+    turn?.abort();
+    leads = false;
+    detour = undefined;
+    return turn = new AbortController();
+  }
+  // ANCHOR_END: request
+
+  // ANCHOR: lead
   /** Opens the stream for all, after this tab's own place, until its turn is over. */
   function takeLead(mine) {
     catchUp(''); // ends the detour
@@ -130,13 +139,6 @@ export function share(url, {
       hand(event, before);
     });
     return new Promise((letGo) => mine.signal.addEventListener('abort', letGo));
-  }
-
-  function renew() {
-    turn?.abort();
-    leads = false;
-    detour = undefined;
-    return turn = new AbortController();
   }
   // ANCHOR_END: lead
 
