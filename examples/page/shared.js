@@ -153,7 +153,7 @@ export function share(url, {
   }
   // ANCHOR_END: look
 
-  // ANCHOR: stay
+  // ANCHOR: join
   function join() {
     if (turn) return;
     isLate = !last;
@@ -166,7 +166,9 @@ export function share(url, {
     request(steal);
     look();
   }
+  // ANCHOR_END: join
 
+  // ANCHOR: stay
   /** Lets go of all that keeps a page from being frozen, or kept for a way back. */
   function leave() {
     renew();
