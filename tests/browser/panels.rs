@@ -269,10 +269,10 @@ async fn all_tabs_share_one_reload_stream() {
     let browser = Browser::start().await;
     let url = format!("{}/glossary.html", book.url);
     // With a stream each, the seventh tab would wait for ever.
-    let count = "window.asked = 0; const { fetch } = window; window.fetch = (...request) => {
+    let count = "window.asked = 0; { const { fetch } = window; window.fetch = (...request) => {
         if (String(request[0]).endsWith('live/reload')) window.asked += 1;
         return fetch(...request);
-    };";
+    } }";
     let mut tabs = Vec::new();
     for n in 1..=10 {
         tabs.push(browser.new_tab().await);
