@@ -3,17 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::{StreamExt, future, stream};
-use salvo::conn::ConnCtrl;
-use salvo::prelude::*;
-use salvo::serve_static::StaticDir;
-use tests::{Browser, Program, pause, root, serve, until, within};
+use serde_json::json;
+use tests::{Browser, Program, root, until, within};
 use tokio::process::Command;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
+
+use origin::{Bytes, Origin};
+
+mod datastar;
+mod htmx;
+mod origin;
 
 /// Where `datastar.html` finds Datastar. The tests serve the same file themselves.
 const CDN: &str =
@@ -64,170 +65,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// What a request for events gets.
-#[derive(Clone, Copy)]
-enum Answer {
-    Status(u16),
-    /// A stream of so many numbers, after the last one that the request names. It stays
-    /// open.
-    Numbers(u32),
-    /// A stream of these bytes. It stays open.
-    Bytes(&'static str),
-}
-use Answer::{Bytes, Numbers, Status};
-
-/// What happens to the streams that are open.
-#[derive(Clone, Copy)]
-enum Fate {
-    End,
-    Cut,
-}
-use Fate::{Cut, End};
-
-/// A server of the pages whose answers to requests for events a test decides.
-struct Origin {
-    url: String,
-    events: Arc<Events>,
-}
-
-struct Events {
-    answer: Mutex<Answer>,
-    fate: watch::Sender<Option<Fate>>,
-    asked: Mutex<Vec<Asked>>,
-    open: AtomicUsize,
-}
-
-#[derive(Clone, Debug)]
-struct Asked {
-    at: Instant,
-    last: String,
-}
-
-impl Origin {
-    async fn start(answer: Answer) -> Self {
-        let events = Arc::new(Events {
-            answer: Mutex::new(answer),
-            fate: watch::Sender::default(),
-            asked: Mutex::default(),
-            open: AtomicUsize::new(0),
-        });
-        let goal = Goal(Arc::clone(&events));
-        let pages = StaticDir::new([built().await.to_str().unwrap()]);
-        let router = Router::new()
-            .push(Router::with_path("frameworks/{*path}").get(pages))
-            .push(Router::with_path("{*path}").get(goal));
-        Self { url: serve(router).await, events }
-    }
-
-    /// Answers so from now on, and lets the open streams end so.
-    fn then(&self, fate: Fate, answer: Answer) {
-        *self.events.answer.lock().unwrap() = answer;
-        self.events.fate.send(Some(fate)).unwrap();
-    }
-
-    /// Answers so from now on.
-    fn answers(&self, answer: Answer) {
-        *self.events.answer.lock().unwrap() = answer;
-    }
-
-    fn page(&self, name: &str) -> String {
-        format!("{}/frameworks/{name}.html", self.url)
-    }
-
-    fn asked(&self) -> Vec<Asked> {
-        self.events.asked.lock().unwrap().clone()
-    }
-
-    async fn has_open(&self, count: usize) {
-        let open = || self.events.open.load(Ordering::SeqCst);
-        until(&format!("{count} open"), async || open() == count).await;
-    }
-
-    /// Waits until it was asked so often, and returns the last of these requests.
-    async fn asked_times(&self, times: usize) -> Asked {
-        let what = format!("{times} requests");
-        until(&what, async || self.asked().len() >= times).await;
-        self.asked().swap_remove(times - 1)
-    }
-}
-
-#[derive(Clone)]
-struct Goal(Arc<Events>);
-
-#[handler]
-impl Goal {
-    async fn handle(&self, req: &Request, res: &mut Response, conn: &mut ConnCtrl) {
-        let last = req.header::<String>("last-event-id");
-        let last = last.or_else(|| req.query("after")).unwrap_or_default();
-        let asked = Asked { at: Instant::now(), last: last.clone() };
-        self.0.asked.lock().unwrap().push(asked);
-        let answer = *self.0.answer.lock().unwrap();
-        let bytes = match answer {
-            Status(status) => {
-                let status = StatusCode::from_u16(status).unwrap();
-                res.status_code(status);
-                if status != StatusCode::NO_CONTENT {
-                    res.render(Text::Html("<h1>Not what you want</h1>"));
-                }
-                return;
-            }
-            Numbers(count) => {
-                let last: u32 = last.parse().unwrap_or(0);
-                let path = req.uri().path();
-                (last + 1..=last + count).map(|number| event(path, number)).collect()
-            }
-            Bytes(bytes) => bytes.to_string(),
-        };
-        let mut fate = self.0.fate.subscribe();
-        fate.mark_unchanged();
-        let conn = conn.clone();
-        let open = Open::new(&self.0);
-        let rest = stream::once(async move {
-            let open = open;
-            fate.changed().await.unwrap();
-            let fate = *fate.borrow();
-            if let Some(Cut) = fate {
-                conn.abort();
-                future::pending::<()>().await;
-            }
-            drop(open);
-            Ok::<_, std::io::Error>(String::new())
-        });
-        res.add_header("content-type", "text/event-stream", true).unwrap();
-        res.stream(stream::iter([Ok(bytes)]).chain(rest));
-    }
-}
-
-/// A number as an event, in the form that the page of this path wants.
-fn event(path: &str, number: u32) -> String {
-    let data = match path {
-        "/fragments/htmx" => format!("data: <li>{number}</li>"),
-        "/fragments/datastar" => format!(
-            "event: datastar-patch-elements\ndata: selector #numbers\n\
-             data: mode append\ndata: elements <li>{number}</li>"
-        ),
-        _ => format!("event: number\ndata: {number}"),
-    };
-    format!("{data}\nid: {number}\n\n")
-}
-
-/// Counts a connection for as long as it is open.
-struct Open(Arc<Events>);
-
-impl Open {
-    fn new(events: &Arc<Events>) -> Self {
-        events.open.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(events))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// What the browser keeps of what a page, or a library, reports as an error.
+/// Runs in each page before its own scripts, and keeps what is reported as an error.
 const ERRORS: &str = "
     window.errors = [];
     for (const level of ['error', 'warn']) {
@@ -240,7 +78,8 @@ const ERRORS: &str = "
 
 async fn browser() -> Browser {
     let browser = Browser::start().await;
-    browser.run_first(ERRORS).await;
+    let source = json!({ "source": ERRORS });
+    browser.devtools("Page.addScriptToEvaluateOnNewDocument", source).await;
     browser
 }
 
@@ -310,7 +149,7 @@ async fn a_component_in_react_vue_or_svelte_has_one_connection_and_misses_nothin
         has_open(&program, page, 1).await;
         browser.open("about:blank").await; // the browser keeps the page for a way back
         has_open(&program, page, 0).await;
-        browser.eval("history.back()").await;
+        browser.back().await;
         browser.until(&format!("{NUMBERS}.length >= 5")).await;
         counts_on(&browser, 2).await;
 
@@ -364,7 +203,7 @@ async fn fragments_come_over_one_connection_until_the_end(page: &str) {
     counts_on(&browser, 2).await;
     browser.open("about:blank").await;
     has_open(&program, page, 0).await;
-    browser.eval("history.back()").await;
+    browser.back().await;
     browser.until(&format!("{NUMBERS}.length >= 7")).await;
     counts_on(&browser, 2).await;
 
@@ -408,170 +247,4 @@ async fn a_script_in_a_fragment_runs() {
         browser.open(&origin.page(page)).await;
         browser.until("window.ran == true").await;
     }
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
-async fn htmx_shows_an_error_that_is_its_first_answer_and_never_asks_again() {
-    let browser = browser().await;
-    for status in [404, 502] {
-        let origin = Origin::start(Status(status)).await;
-        browser.open(&origin.page("htmx")).await;
-        let shown = "document.querySelector('#numbers h1')?.textContent";
-        browser.until(&format!("{shown} == 'Not what you want'")).await;
-        origin.answers(Numbers(3));
-        browser.never(&format!("{NUMBERS}.length > 0"), WATCH).await;
-        assert_eq!(origin.asked().len(), 1);
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
-async fn htmx_goes_on_after_its_last_event_and_does_not_know_the_end_204() {
-    let browser = browser().await;
-    let origin = Origin::start(Numbers(3)).await;
-    browser.open(&origin.page("htmx")).await;
-    shows(&browser, "1,2,3").await;
-    origin.then(Cut, Status(502));
-    assert_eq!(origin.asked_times(2).await.last, "3");
-    origin.asked_times(3).await;
-    origin.answers(Numbers(3));
-    shows(&browser, "1,2,3,4,5,6").await;
-    origin.has_open(1).await;
-
-    // Each 204 is a success, after which it waits for half a second, more or less.
-    let before = origin.asked().len();
-    origin.then(End, Status(204));
-    let first = origin.asked_times(before + 1).await;
-    let fourth = origin.asked_times(before + 4).await;
-    let took = fourth.at - first.at;
-    assert!(took < Duration::from_secs(3), "{took:?}");
-
-    // 404 is a reason to wait longer, not to stop.
-    let before = origin.asked().len();
-    origin.answers(Status(404));
-    origin.asked_times(before + 3).await;
-    origin.answers(Numbers(1));
-    shows(&browser, "1,2,3,4,5,6,7").await;
-    reports_nothing(&browser).await;
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
-async fn htmx_closes_what_another_script_removed_with_the_next_event() {
-    let browser = browser().await;
-    let origin = Origin::start(Numbers(3)).await;
-    browser.open(&origin.page("htmx")).await;
-    shows(&browser, "1,2,3").await;
-    browser
-        .eval("(window.list = document.querySelector('#numbers')).remove()")
-        .await;
-    pause(WATCH).await;
-    origin.has_open(1).await;
-    browser.open(&origin.page("htmx")).await;
-    origin.has_open(1).await;
-    browser
-        .eval("htmx.swap({ target: '#numbers', swap: 'delete', text: '' })")
-        .await;
-    origin.has_open(0).await;
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
-async fn datastar_with_its_defaults_ends_with_a_stream_or_an_error() {
-    let browser = browser().await;
-    for (fate, answer) in [(None, Status(502)), (Some(End), Numbers(3))] {
-        let origin = Origin::start(answer).await;
-        browser.open(&origin.page("defaults")).await;
-        let first = origin.asked_times(1).await;
-        assert_eq!(first.last, "");
-        match fate {
-            Some(fate) => {
-                shows(&browser, "1,2,3").await;
-                origin.then(fate, Numbers(3));
-            }
-            None => origin.answers(Numbers(3)),
-        }
-        browser.never(&format!("{NUMBERS}.length > 3"), WATCH).await;
-        assert_eq!(origin.asked().len(), 1);
-    }
-    // A cut is another matter. So is an element that goes: its stream stays.
-    let origin = Origin::start(Numbers(3)).await;
-    browser.open(&origin.page("defaults")).await;
-    shows(&browser, "1,2,3").await;
-    origin.then(Cut, Numbers(3));
-    shows(&browser, "1,2,3,4,5,6").await;
-    browser.eval("document.querySelector('#numbers').remove()").await;
-    pause(WATCH).await;
-    origin.has_open(1).await;
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
-async fn datastar_comes_back_if_it_is_told_to_and_knows_the_end_204() {
-    let browser = browser().await;
-    let origin = Origin::start(Status(502)).await;
-    browser.open(&origin.page("datastar")).await;
-    origin.asked_times(2).await;
-    origin.answers(Numbers(3));
-    shows(&browser, "1,2,3").await;
-    origin.then(End, Status(404));
-    let before = origin.asked().len();
-    assert_eq!(origin.asked_times(before + 1).await.last, "3");
-    origin.asked_times(before + 2).await;
-    origin.answers(Numbers(3));
-    shows(&browser, "1,2,3,4,5,6").await;
-    origin.has_open(1).await;
-    reports_nothing(&browser).await;
-
-    let before = origin.asked().len();
-    origin.then(End, Status(204));
-    origin.asked_times(before + 1).await;
-    origin.answers(Numbers(3));
-    browser.never(&format!("{NUMBERS}.length > 6"), WATCH).await;
-    assert_eq!(origin.asked().len(), before + 1);
-
-    let origin = Origin::start(Numbers(3)).await;
-    browser.open(&origin.page("datastar")).await;
-    shows(&browser, "1,2,3").await;
-    browser.eval("document.querySelector('#numbers').remove()").await;
-    origin.has_open(0).await;
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
-async fn datastar_loses_an_event_that_is_cut_behind_its_id_and_htmx_does_not() {
-    let browser = browser().await;
-    for (page, bytes, last, numbers) in [
-        ("datastar", "id: 1\nevent: datastar-patch-elements\n", "1", "2,3"),
-        ("htmx", "data: <li>0</li>\n\nid: 1\ndata: <li>1</li>\n", "", "0,1,2"),
-    ] {
-        let origin = Origin::start(Bytes(bytes)).await;
-        browser.open(&origin.page(page)).await;
-        origin.has_open(1).await;
-        if page == "htmx" {
-            shows(&browser, "0").await;
-        } else {
-            pause(WATCH / 3).await; // until it has read the line
-        }
-        origin.then(Cut, Numbers(2));
-        assert_eq!(origin.asked_times(2).await.last, last);
-        shows(&browser, numbers).await;
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
-async fn datastar_has_two_connections_if_it_is_hidden_and_shown_while_it_waits() {
-    let browser = browser().await;
-    let origin = Origin::start(Bytes("retry: 3000\n\n")).await;
-    browser.open(&origin.page("datastar")).await;
-    origin.has_open(1).await;
-    pause(WATCH / 3).await; // until it has read the line
-    origin.then(Cut, Numbers(3));
-    origin.has_open(0).await;
-    let tab = browser.tab().await;
-    browser.new_tab().await;
-    browser.to_tab(tab).await;
-    origin.has_open(2).await; // it waited, and then it also came back
 }
