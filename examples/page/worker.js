@@ -38,7 +38,7 @@ if ('onconnect' in globalThis) {
   globalThis.onconnect = ({ ports: [port] }) => {
     port.onmessage = async ({ data: { url, options } }) => {
       leads ??= new Promise((begun) => {
-        shareTabs(url, { ...options, lead: true, onState: (state) => state.leads && begun() });
+        shareTabs(url, { ...options, steal: true, onState: (state) => state.leads && begun() });
       });
       await leads;
       port.postMessage('leads');

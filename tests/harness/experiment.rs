@@ -9,7 +9,12 @@ use crate::binaries::root;
 
 /// Serves an experiment on a port of its own, and returns its URL.
 pub async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at("127.0.0.1", router).await
+}
+
+/// Serves an experiment at this address of the machine.
+pub async fn serve_at(address: &str, router: Router) -> String {
+    let listener = TcpListener::bind((address, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::new(TcpAcceptor::try_from(listener).unwrap());
     tokio::spawn(server.serve(router));
