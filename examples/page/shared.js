@@ -59,7 +59,6 @@ export function share(url, {
     onState?.(state);
   }
 
-  // ANCHOR: hear
   /** Hands an event over. One that has an ID of its own is the new place of this tab. */
   function hand(event, before) {
     if (event.lastEventId !== before) remember(seen, last = event.lastEventId);
@@ -67,6 +66,7 @@ export function share(url, {
     if (Object.hasOwn(on, event.type)) on[event.type](event);
   }
 
+  // ANCHOR: hear
   function hear({ data: { ask, event, before, state: now, place, kept: latest } }) {
     if (ask) return leads && say({ state, place: last, kept });
     heard = performance.now();
@@ -103,7 +103,7 @@ export function share(url, {
   }
   // ANCHOR_END: gap
 
-  // ANCHOR: lead
+  // ANCHOR: request
   /** Waits for the lock, or takes it from a leader that hangs. */
   function request(steal) {
     const mine = renew();
@@ -118,7 +118,9 @@ export function share(url, {
       show(state);
     });
   }
+  // ANCHOR_END: request
 
+  // ANCHOR: lead
   /** Opens the stream for all, after this tab's own place, until its turn is over. */
   function takeLead(mine) {
     catchUp(''); // ends the detour
@@ -131,6 +133,7 @@ export function share(url, {
     });
     return new Promise((letGo) => mine.signal.addEventListener('abort', letGo));
   }
+  // ANCHOR_END: lead
 
   function renew() {
     turn?.abort();
@@ -138,7 +141,6 @@ export function share(url, {
     detour = undefined;
     return turn = new AbortController();
   }
-  // ANCHOR_END: lead
 
   // ANCHOR: look
   /** Asks a leader that says nothing. One that does not answer a tab that is seen is robbed. */
@@ -151,7 +153,6 @@ export function share(url, {
   }
   // ANCHOR_END: look
 
-  // ANCHOR: stay
   function join() {
     if (turn) return;
     isLate = !last;
@@ -165,6 +166,7 @@ export function share(url, {
     look();
   }
 
+  // ANCHOR: leave
   /** Lets go of all that keeps a page from being frozen, or kept for a way back. */
   function leave() {
     renew();
@@ -177,6 +179,7 @@ export function share(url, {
     leave();
     show({ name: 'paused' });
   }
+  // ANCHOR_END: leave
 
   function close() {
     leave();
@@ -185,7 +188,6 @@ export function share(url, {
 
   const signs = { pagehide: pause, freeze: pause, pageshow: join, resume: join };
   for (const type in signs) addEventListener(type, signs[type], { capture: true, signal: life.signal });
-  // ANCHOR_END: stay
   signal?.addEventListener('abort', close);
   join();
   if (signal?.aborted) close();
