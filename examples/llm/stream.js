@@ -90,8 +90,7 @@ export function stream(url, options = {}) {
   // ANCHOR_END: here
 
   // ANCHOR: listen
-  /** Reads by EventSource, which comes back by itself unless it is CLOSED.
-   *  @param {AbortSignal} signal */
+  /** Reads by EventSource, which comes back unless it is CLOSED. @param {AbortSignal} signal */
   function listen(signal) {
     const source = new EventSource(here(), { withCredentials });
     signal.addEventListener('abort', () => source.close());
@@ -106,9 +105,10 @@ export function stream(url, options = {}) {
     for (const type of new Set(['message', ...Object.keys(on), ...ends])) {
       source.addEventListener(type, ({ data, lastEventId: id }) => {
         if (data === undefined) return; // of the connection, not of the server
-        // An id of its own does not show. A new id is one, unless the first is the last one
-        // again: that may have come without an event, as the place to begin with.
-        const isOwn = id !== before && !(before === '' && id === last);
+        // It does not show whose an id is. A new one is the event's own. The last one again may
+        // have come without an event: after it, nothing is taken for a repetition.
+        const isOwn = id !== before && (before !== '' || id !== last);
+        if (!isOwn && id) repeats ??= false;
         before = id;
         sign();
         hand({ type, data, lastEventId: isOwn ? id : last }, isOwn);
@@ -330,7 +330,8 @@ export function stream(url, options = {}) {
   };
 }
 
-/** Remembers an id that the page has had, as the newest. @param {Set<string>} seen @param {string} id */
+/** Remembers, as the newest, an id that the page has had.
+ *  @param {Set<string>} seen @param {string} id */
 export function remember(seen, id) {
   seen.delete(id);
   if (id) seen.add([...id].join('')); // a copy: a slice would keep the text around it

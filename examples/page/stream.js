@@ -108,7 +108,7 @@ export function stream(url, options = {}) {
         // It does not show whose an id is. A new one is the event's own. The last one again may
         // have come without an event: after it, nothing is taken for a repetition.
         const isOwn = id !== before && (before !== '' || id !== last);
-        if (!isOwn) repeats ??= false;
+        if (!isOwn && id) repeats ??= false;
         before = id;
         sign();
         hand({ type, data, lastEventId: isOwn ? id : last }, isOwn);
@@ -330,7 +330,8 @@ export function stream(url, options = {}) {
   };
 }
 
-/** Remembers an id that the page has had, as the newest. @param {Set<string>} seen @param {string} id */
+/** Remembers, as the newest, an id that the page has had.
+ *  @param {Set<string>} seen @param {string} id */
 export function remember(seen, id) {
   seen.delete(id);
   if (id) seen.add([...id].join('')); // a copy: a slice would keep the text around it

@@ -11,6 +11,7 @@ mod parser;
 mod runs;
 mod scene;
 mod server;
+mod size;
 mod storm;
 mod tabs;
 mod trial;

@@ -238,12 +238,21 @@ async fn repeats(scene: &Scene, browser: &Browser, way: &str) {
     let last = "id: 3\ndata: c\n\nid: 4\ndata: d\n\nevent: end\ndata:\n\n";
     // The id alone is a place, and what follows it is new.
     let place = "id: 3\n\ndata: new\n\nid: 4\ndata: d\n\nevent: end\ndata:\n\n";
+    // The server begins with the place, and goes back to an older one: no repetition.
+    let resync = "event: note\nid: 3\ndata: begin\n\nid: 1\ndata: resync\n\nid: 4\ndata: d\n\n\
+        event: end\ndata:\n\n";
+    let both = if by_fetch {
+        json!(["resync", "d"])
+    } else {
+        json!(["begin", "resync", "d"])
+    };
     // Nothing was had before.
     let new = "id: 9\ndata: z\n\nid: 1\ndata: y\n\nevent: end\ndata:\n\n";
     for (name, again, more) in [
         ("all", all, json!(["hello", "d"])),
         ("last", last, if by_fetch { json!(["d"]) } else { json!(["c", "d"]) }),
         ("place", place, json!(["new", "d"])),
+        ("resync", resync, both),
         ("fresh", new, json!(["z", "y"])),
     ] {
         scene.answers(&format!("/{name}"), [Ends(start), Ends(again)]);
