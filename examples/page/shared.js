@@ -3,7 +3,7 @@
 // another tab gets the lock, and goes on after its own last ID.
 //
 //   share('events', { on: { note: (event) => add(event.data) }, onState: show });
-import { remember, stream } from './stream.js';
+import { call, remember, stream } from './stream.js';
 
 /** Milliseconds without a word of the leader, after which a tab asks for one. */
 const QUIET = 5_000;
@@ -59,14 +59,14 @@ export function share(url, {
     onState?.(state);
   }
 
+  // ANCHOR: hear
   /** Hands an event over. One that has an ID of its own is the new place of this tab. */
   function hand(event, before) {
     if (event.lastEventId !== before) remember(seen, last = event.lastEventId);
     if (keep.includes(event.type)) kept.set(event.type, event);
-    if (Object.hasOwn(on, event.type)) on[event.type](event);
+    if (Object.hasOwn(on, event.type)) call(on[event.type], event);
   }
 
-  // ANCHOR: hear
   function hear({ data: { ask, event, before, state: now, place, kept: latest } }) {
     if (ask) return leads && say({ state, place: last, kept });
     heard = performance.now();
@@ -118,6 +118,13 @@ export function share(url, {
       show(state);
     });
   }
+
+  function renew() {
+    turn?.abort();
+    leads = false;
+    detour = undefined;
+    return turn = new AbortController();
+  }
   // ANCHOR_END: request
 
   // ANCHOR: lead
@@ -135,13 +142,6 @@ export function share(url, {
   }
   // ANCHOR_END: lead
 
-  function renew() {
-    turn?.abort();
-    leads = false;
-    detour = undefined;
-    return turn = new AbortController();
-  }
-
   // ANCHOR: look
   /** Asks a leader that says nothing. One that does not answer a tab that is seen is robbed. */
   function look() {
@@ -153,6 +153,7 @@ export function share(url, {
   }
   // ANCHOR_END: look
 
+  // ANCHOR: join
   function join() {
     if (turn) return;
     isLate = !last;
@@ -165,8 +166,9 @@ export function share(url, {
     request(steal);
     look();
   }
+  // ANCHOR_END: join
 
-  // ANCHOR: leave
+  // ANCHOR: stay
   /** Lets go of all that keeps a page from being frozen, or kept for a way back. */
   function leave() {
     renew();
@@ -179,7 +181,6 @@ export function share(url, {
     leave();
     show({ name: 'paused' });
   }
-  // ANCHOR_END: leave
 
   function close() {
     leave();
@@ -188,6 +189,7 @@ export function share(url, {
 
   const signs = { pagehide: pause, freeze: pause, pageshow: join, resume: join };
   for (const type in signs) addEventListener(type, signs[type], { capture: true, signal: life.signal });
+  // ANCHOR_END: stay
   signal?.addEventListener('abort', close);
   join();
   if (signal?.aborted) close();
