@@ -1,4 +1,6 @@
-//! The ways in which a connection fails, and a deck of them.
+//! The ways in which a connection fails, a deck of them, and a request to which one happens.
+
+use std::time::Duration;
 
 use crate::follow::Random;
 
@@ -91,6 +93,24 @@ impl Kind {
 pub struct Fault {
     pub kind: Kind,
     pub at: usize,
+}
+
+/// One request of a stream.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub lane: String,
+    /// Its fault, when that has happened.
+    pub kind: Option<Kind>,
+    /// When it came, in milliseconds of the clock that a page has, too.
+    pub from: u64,
+    /// When the page or the proxy has closed its connection.
+    pub to: Option<u64>,
+    /// Whether it is a final answer that the page has had before.
+    pub is_again: bool,
+    /// How long the proxy was silent before the page left.
+    pub silence: Option<Duration>,
+    /// Bytes of the answer that were sent.
+    pub sent: usize,
 }
 
 /// Faults in a random order: each kind, before one comes again.

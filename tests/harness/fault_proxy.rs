@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::chunks::Dechunker;
 use crate::fault::Deck;
-pub use crate::fault::{Fault, Kind};
+pub use crate::fault::{Asked, Fault, Kind};
 use crate::program::Program;
 use crate::wait::PATIENCE;
 
@@ -34,24 +34,6 @@ const PAUSE: Duration = Duration::from_millis(40);
 const COMMENTS: Duration = Duration::from_millis(1_500);
 /// Bytes of the stream that are merged into one chunk.
 const MERGED: usize = 300;
-
-/// One request of a stream.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    pub lane: String,
-    /// Its fault, when that has happened.
-    pub kind: Option<Kind>,
-    /// When it came, in milliseconds of the clock that a page has, too.
-    pub from: u64,
-    /// When the page or the proxy has closed its connection.
-    pub to: Option<u64>,
-    /// Whether it is a final answer that the page has had before.
-    pub is_again: bool,
-    /// How long the proxy was silent before the page left.
-    pub silence: Option<Duration>,
-    /// Bytes of the answer that were sent.
-    pub sent: usize,
-}
 
 /// Says what happens to a request: it knows the lane, and the number of requests before.
 type Draw = Box<dyn FnMut(&str, usize) -> Option<Fault> + Send>;
