@@ -1,4 +1,4 @@
-//! What Datastar does when a stream is lost, ends or is refused.
+//! Datastar when a stream is lost, ends or is refused: what it does, and what it loses.
 
 use tests::pause;
 

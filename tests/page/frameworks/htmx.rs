@@ -1,4 +1,4 @@
-//! What the extension for SSE in htmx 4 does when a stream is lost, ends or is refused.
+//! The extension for SSE of htmx 4 when a stream is lost, ends or is refused.
 
 use std::time::Duration;
 

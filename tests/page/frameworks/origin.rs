@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::built;
 
-/// What a request for events gets.
+/// An answer to a request for events.
 #[derive(Clone, Copy)]
 pub enum Answer {
     Status(u16),
@@ -25,7 +25,7 @@ pub enum Answer {
 }
 pub use Answer::{Bytes, Numbers, Status};
 
-/// What happens to the streams that are open.
+/// The fate of the streams that are open.
 #[derive(Clone, Copy)]
 pub enum Fate {
     /// These bytes come.
