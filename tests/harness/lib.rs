@@ -10,6 +10,7 @@ pub mod cases;
 mod chunks;
 mod events;
 mod experiment;
+mod fault;
 pub mod fault_proxy;
 mod firefox;
 pub mod follow;
