@@ -48,13 +48,13 @@ async fn named_page() -> Text<&'static str> {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
+#[ignore = "needs chromedriver, firefox-esr and webkit2gtk-driver"]
 async fn named_events_do_not_reach_onmessage() {
     let router = Router::new()
         .get(named_page)
         .push(Router::with_path("ticks").get(named_ticks));
     let url = serve(router).await;
-    for browser in Browser::both().await {
+    for browser in Browser::all().await {
         browser.open(&url).await;
         browser
             .until("Number(document.querySelector('#number').textContent) >= 10")
@@ -69,13 +69,13 @@ async fn unfinished(res: &mut Response) {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
+#[ignore = "needs chromedriver, firefox-esr and webkit2gtk-driver"]
 async fn an_event_without_its_empty_line_never_arrives() {
     let router = Router::new()
         .get(count_page)
         .push(Router::with_path("stream").get(unfinished));
     let url = serve(router).await;
-    for browser in Browser::both().await {
+    for browser in Browser::all().await {
         browser.open(&url).await;
         browser.eval("(window.source = listen('stream')) && null").await;
         // The end of the stream is the error, and an event without its empty line is dropped.
@@ -96,13 +96,13 @@ async fn asks_for_more(req: &Request, res: &mut Response) {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
+#[ignore = "needs chromedriver, firefox-esr and webkit2gtk-driver"]
 async fn eventsource_reconnects_with_the_last_event_id() {
     let router = Router::new()
         .get(count_page)
         .push(Router::with_path("stream").get(asks_for_more));
     let url = serve(router).await;
-    for browser in Browser::both().await {
+    for browser in Browser::all().await {
         browser.open(&url).await;
         browser.eval("(window.source = listen('stream')) && null").await;
         browser.until("source.readyState == EventSource.CLOSED").await;
@@ -119,12 +119,12 @@ async fn silent(res: &mut Response) {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
+#[ignore = "needs chromedriver, firefox-esr and webkit2gtk-driver"]
 async fn the_seventh_stream_waits() {
     let router =
         Router::new().get(count_page).push(Router::with_path("stream").get(silent));
     let url = serve(router).await;
-    for browser in Browser::both().await {
+    for browser in Browser::all().await {
         browser.open(&url).await;
         browser
             .eval(
@@ -148,11 +148,11 @@ async fn with_and_without(req: &Request, res: &mut Response) {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
+#[ignore = "needs chromedriver, firefox-esr and webkit2gtk-driver"]
 async fn an_id_outlives_its_connection() {
     let stream = Router::with_path("stream").get(with_and_without);
     let url = serve(Router::new().get(empty_page).push(stream)).await;
-    for browser in Browser::both().await {
+    for browser in Browser::all().await {
         browser.open(&url).await;
         let listen = "(window.heard = [], window.source = new EventSource('stream'), \
             source.onmessage = (event) => { heard.push(event.data + event.lastEventId); }, 0)";
@@ -166,31 +166,30 @@ async fn an_id_outlives_its_connection() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver"]
+#[ignore = "needs chromedriver and firefox-esr"]
 async fn a_tab_in_the_background_goes_on_receiving() {
     let tick = Program::start("tick").await;
-    let browser = Browser::start().await;
-    browser.open(&format!("{}/", tick.url)).await;
-    let number = "Number(document.querySelector('#number').textContent)";
-    browser.until(&format!("{number} >= 1")).await;
-    let heard = browser.eval(
-        "(window.hiddenTicks = 0, new EventSource('ticks').onmessage = \
-        () => { hiddenTicks += document.hidden; }, 0)",
-    );
-    heard.await;
-    let first = browser.tab().await;
-    browser.new_tab().await;
-    pause(4 * WATCH).await;
-    browser.to_tab(first).await;
-    browser.until("hiddenTicks >= 4").await;
+    for browser in Browser::both().await {
+        browser.open(&format!("{}/", tick.url)).await;
+        let number = "Number(document.querySelector('#number').textContent)";
+        browser.until(&format!("{number} >= 1")).await;
+        let hear = "(window.hiddenTicks = 0, new EventSource('ticks').onmessage = \
+            () => { hiddenTicks += document.hidden; }, 0)";
+        browser.eval(hear).await;
+        let first = browser.tab().await;
+        browser.new_tab().await;
+        pause(4 * WATCH).await;
+        browser.to_tab(first).await;
+        browser.until("hiddenTicks >= 4").await;
+    }
 }
 
 #[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
+#[ignore = "needs chromedriver, firefox-esr and webkit2gtk-driver"]
 async fn close_is_silent_and_final() {
     let finite = Router::with_path("finite").get(unfinished);
     let url = serve(Router::new().get(count_page).push(finite)).await;
-    for browser in Browser::both().await {
+    for browser in Browser::all().await {
         browser.open(&url).await;
         browser.eval("(window.source = listen('finite'), 0)").await;
         browser

@@ -1,4 +1,4 @@
-//! Headless browsers: Chromium, driven through WebDriver, and Firefox.
+//! Headless browsers: Chromium and WebKitGTK, driven through WebDriver, and Firefox.
 
 use std::io::{BufRead, BufReader};
 use std::mem::ManuallyDrop;
@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::firefox::Firefox;
 use crate::wait::{started, until, within};
+use crate::webkit;
 
 /// One browser starts at a time: several at once, from a disk that has not been read yet,
 /// take longer than a test waits.
@@ -25,12 +26,15 @@ static STARTING: Mutex<()> = Mutex::const_new(());
 pub struct Browser(Engine);
 
 enum Engine {
-    Chromium(Chromium),
+    Chromium(Driven),
     Firefox(Box<Firefox>),
+    WebKit(Driven),
 }
 
-struct Chromium {
-    chromedriver: Child,
+/// A browser that a driver drives.
+struct Driven {
+    /// The first of them leads the group of all.
+    processes: Vec<Child>,
     /// Not dropped: it would ask a driver to quit that is gone already, and wait.
     driver: ManuallyDrop<WebDriver>,
     version: String,
@@ -40,7 +44,7 @@ impl Browser {
     /// Starts Chromium.
     pub async fn start() -> Self {
         let starting = STARTING.lock().await;
-        let chromium = Chromium::start().await;
+        let chromium = start_chromium().await;
         drop(starting);
         Self(Engine::Chromium(chromium))
     }
@@ -54,21 +58,36 @@ impl Browser {
         Self(Engine::Firefox(Box::new(firefox)))
     }
 
+    /// Starts WebKitGTK's MiniBrowser. It knows the same words as Firefox. It is not Safari:
+    /// the engine is the same, and what talks to the network is not.
+    pub async fn webkit() -> Self {
+        let starting = STARTING.lock().await;
+        let (processes, driver) = webkit::start().await;
+        drop(starting);
+        Self(Engine::WebKit(Driven::new(processes, driver)))
+    }
+
     /// Starts Chromium and Firefox, for a story that is the same in both.
     pub async fn both() -> [Self; 2] {
         [Self::start().await, Self::firefox().await]
+    }
+
+    /// Starts Chromium, Firefox and WebKitGTK.
+    pub async fn all() -> [Self; 3] {
+        [Self::start().await, Self::firefox().await, Self::webkit().await]
     }
 
     pub fn name(&self) -> &'static str {
         match &self.0 {
             Engine::Chromium(_) => "Chromium",
             Engine::Firefox(_) => "Firefox",
+            Engine::WebKit(_) => "WebKitGTK",
         }
     }
 
     pub fn version(&self) -> &str {
         match &self.0 {
-            Engine::Chromium(chromium) => &chromium.version,
+            Engine::Chromium(driven) | Engine::WebKit(driven) => &driven.version,
             Engine::Firefox(firefox) => &firefox.version,
         }
     }
@@ -76,30 +95,25 @@ impl Browser {
     fn chromium(&self) -> &WebDriver {
         match &self.0 {
             Engine::Chromium(chromium) => &chromium.driver,
-            Engine::Firefox(_) => panic!("the harness does this in Chromium only"),
+            _ => panic!("the harness does this in Chromium only"),
         }
     }
 
     pub async fn open(&self, url: &str) {
         match &self.0 {
-            Engine::Chromium(chromium) => {
-                within(url, chromium.driver.goto(url)).await.unwrap();
+            Engine::Chromium(driven) | Engine::WebKit(driven) => {
+                within(url, driven.driver.goto(url)).await.unwrap();
             }
             Engine::Firefox(firefox) => firefox.open(url).await,
         }
     }
 
-    /// Runs a script in each page that is opened from now on, before its own scripts.
-    pub async fn run_first(&self, script: &str) {
-        let add = "Page.addScriptToEvaluateOnNewDocument";
-        let script = json!({ "source": script });
-        within(add, self.chromium().cdp().send_raw(add, script)).await.unwrap();
-    }
-
     /// The value of a JavaScript expression in the page.
     pub async fn eval(&self, expression: &str) -> Value {
         match &self.0 {
-            Engine::Chromium(chromium) => chromium.eval(expression).await,
+            Engine::Chromium(driven) | Engine::WebKit(driven) => {
+                driven.eval(expression).await
+            }
             Engine::Firefox(firefox) => firefox.eval(expression).await,
         }
     }
@@ -114,8 +128,8 @@ impl Browser {
     /// The tab that is in front.
     pub async fn tab(&self) -> WindowHandle {
         match &self.0 {
-            Engine::Chromium(chromium) => {
-                within("a tab", chromium.driver.window()).await.unwrap()
+            Engine::Chromium(driven) | Engine::WebKit(driven) => {
+                within("a tab", driven.driver.window()).await.unwrap()
             }
             Engine::Firefox(firefox) => firefox.tab().await.into(),
         }
@@ -124,8 +138,8 @@ impl Browser {
     /// Opens a tab, and goes to it.
     pub async fn new_tab(&self) -> WindowHandle {
         match &self.0 {
-            Engine::Chromium(chromium) => {
-                let tab = within("a tab", chromium.driver.new_tab()).await.unwrap();
+            Engine::Chromium(driven) | Engine::WebKit(driven) => {
+                let tab = within("a tab", driven.driver.new_tab()).await.unwrap();
                 self.to_tab(tab.clone()).await;
                 tab
             }
@@ -135,8 +149,8 @@ impl Browser {
 
     pub async fn to_tab(&self, tab: WindowHandle) {
         match &self.0 {
-            Engine::Chromium(chromium) => {
-                let switch = chromium.driver.switch_to_window(tab);
+            Engine::Chromium(driven) | Engine::WebKit(driven) => {
+                let switch = driven.driver.switch_to_window(tab);
                 within("a tab", switch).await.unwrap();
             }
             Engine::Firefox(firefox) => firefox.to_tab(&tab.to_string()).await,
@@ -216,37 +230,26 @@ impl Browser {
     }
 }
 
-impl Chromium {
-    async fn start() -> Self {
-        // It looks for a port that is free for IPv4, and ends if IPv6 has it in use.
-        let (chromedriver, port) = (0..10)
-            .find_map(|_| start_driver())
-            .expect("chromedriver (Debian: chromium-driver) names its port");
-        let mut wishes = DesiredCapabilities::chrome();
-        wishes.accept_insecure_certs(true).unwrap(); // a test signs its own
-        for argument in [
-            "--headless",
-            "--no-sandbox", // Chromium's own sandbox does not start for root
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-background-networking",
-            "--window-size=1280,900",
-        ] {
-            wishes.add_arg(argument).unwrap();
-        }
-        let url = format!("http://127.0.0.1:{port}");
-        let driver = started("a browser", WebDriver::new(url, wishes)).await;
-        let driver = ManuallyDrop::new(driver.expect("Chromium starts"));
-        let version = driver.capabilities().get("browserVersion");
-        let version = version.and_then(Value::as_str).expect("its version").into();
-        Self { chromedriver, driver, version }
+async fn start_chromium() -> Driven {
+    // It looks for a port that is free for IPv4, and ends if IPv6 has it in use.
+    let (chromedriver, port) = (0..10)
+        .find_map(|_| start_driver())
+        .expect("chromedriver (Debian: chromium-driver) names its port");
+    let mut wishes = DesiredCapabilities::chrome();
+    wishes.accept_insecure_certs(true).unwrap(); // a test signs its own
+    for argument in [
+        "--headless",
+        "--no-sandbox", // Chromium's own sandbox does not start for root
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-background-networking",
+        "--window-size=1280,900",
+    ] {
+        wishes.add_arg(argument).unwrap();
     }
-
-    async fn eval(&self, expression: &str) -> Value {
-        let script = format!("return ({expression})");
-        let value = within(expression, self.driver.execute(script, vec![])).await;
-        value.unwrap_or_else(|error| panic!("{expression}: {error}")).json().clone()
-    }
+    let url = format!("http://127.0.0.1:{port}");
+    let driver = started("a browser", WebDriver::new(url, wishes)).await;
+    Driven::new(vec![chromedriver], driver.expect("Chromium starts"))
 }
 
 /// Starts ChromeDriver, and says on which port it listens, unless it ends at once.
@@ -273,10 +276,26 @@ fn start_driver() -> Option<(Child, String)> {
     }
 }
 
-impl Drop for Chromium {
+impl Driven {
+    fn new(processes: Vec<Child>, driver: WebDriver) -> Self {
+        let version = driver.capabilities().get("browserVersion");
+        let version = version.and_then(Value::as_str).expect("its version").into();
+        Self { processes, driver: ManuallyDrop::new(driver), version }
+    }
+
+    async fn eval(&self, expression: &str) -> Value {
+        let script = format!("return ({expression})");
+        let value = within(expression, self.driver.execute(script, vec![])).await;
+        value.unwrap_or_else(|error| panic!("{expression}: {error}")).json().clone()
+    }
+}
+
+impl Drop for Driven {
     fn drop(&mut self) {
-        let group = format!("-{}", self.chromedriver.id());
+        let group = format!("-{}", self.processes[0].id());
         drop(Command::new("kill").args(["-9", "--", &group]).status());
-        drop(self.chromedriver.wait());
+        for process in &mut self.processes {
+            drop(process.wait());
+        }
     }
 }

@@ -25,6 +25,7 @@ mod recorded;
 pub mod redis;
 pub mod scripted;
 mod wait;
+mod webkit;
 mod whole;
 
 pub use binaries::{Ended, example, root, run};

@@ -63,6 +63,8 @@ async fn an_id_of_another_run_is_said_to_be_unknown() {
     let (_, id) = number(&mut ann).await;
     drop((ann, page));
     let page = Program::start("page").await;
+    let mut bob = page.events(MINE).await;
+    while number(&mut bob).await.0 < 3 {} // this run has a number 1 as well
     let mut ann = Events::of(back(&page, &id).await);
     let missed = ann.next().await.unwrap();
     assert_eq!((&*missed.event, &*missed.data), ("missed", "unknown"));
@@ -89,8 +91,9 @@ async fn a_blind_line_accepts_and_says_nothing_until_the_client_leaves() {
     let page = Program::start("page").await;
     let mut before = page.events(MINE).await;
     let (last, id) = number(&mut before).await;
-    act(&page, "blind", "600").await;
+    act(&page, "blind", "60000").await;
     let mut while_blind = Events::of(back(&page, &id).await);
+    act(&page, "heal", "").await; // for those who come from now on
     tokio::join!(
         before.stays_quiet_for(Duration::from_secs(3)),
         while_blind.stays_quiet_for(Duration::from_secs(3)),
@@ -344,4 +347,37 @@ async fn three_windows(browser: Browser) {
 #[ignore = "needs chromedriver and firefox-esr"]
 async fn three_windows_count_all_over_one_connection_whatever_happens_to_it() {
     join_all(Browser::both().await.map(three_windows)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn the_windows_of_chapter_10_share_a_connection_that_no_hidden_tab_has() {
+    let book = Program::serve_book().await;
+    for browser in Browser::both().await {
+        browser.open(&format!("{}/page.html", book.url)).await;
+        let windows = "[...document.querySelectorAll('live-page iframe')].map((one) => one.contentDocument)";
+        let all = |holds: &str| {
+            format!("{windows}.filter((page) => {holds}).length === 3")
+        };
+        let shared = all("page.querySelector('#state')?.dataset.name === 'open' \
+            && page.querySelector('#open').textContent === '1'");
+        browser.until(&shared).await;
+        let chapter = browser.tab().await;
+        browser.new_tab().await;
+        browser.open(&format!("{}/404.html", book.url)).await;
+        let open = |count: u8| {
+            format!(
+                "fetch('live/page/lines/' + localStorage.line).then((answer) => answer.json()) \
+                 .then(({{ open }}) => open === {count})"
+            )
+        };
+        browser.until(&open(0)).await;
+        browser.to_tab(chapter).await;
+        browser.until(&shared).await;
+        browser.until(&open(1)).await;
+        let whole = all("page.querySelector('#counted').textContent > 10 \
+            && page.querySelector('#lost').textContent === '0' \
+            && page.querySelector('#repeated').textContent === '0'");
+        browser.until(&whole).await;
+    }
 }

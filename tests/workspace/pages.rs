@@ -128,7 +128,9 @@ fn a_claim_that_rests_on_a_document_links_to_it() {
 fn a_page_names_the_version_of_a_browser_as_a_test_has_recorded_it() {
     let mut by_hand = Vec::new();
     for (page, text) in pages() {
-        for name in ["Chromium ", "Chrome ", "Firefox ", "Firefox ESR "] {
+        for name in
+            ["Chromium ", "Chrome ", "Firefox ", "Firefox ESR ", "WebKitGTK "]
+        {
             let behind = text.split(name).skip(1);
             let version =
                 |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
