@@ -122,7 +122,7 @@ export function stream(url, options = {}) {
   async function look(signal) {
     show({ name: 'connecting' });
     clearTimeout(timer);
-    timer = setTimeout(comeBack, SILENCE, 'unreachable');
+    timer = setTimeout(comeBack, silence || SILENCE, 'unreachable');
     const credentials = withCredentials ? 'include' : 'same-origin';
     const answer = await ask({ headers, credentials }, signal);
     if (!answer || signal.aborted) return;
@@ -170,7 +170,10 @@ export function stream(url, options = {}) {
     const { status, headers } = answer;
     if (status === 200 && isEventStream(headers.get('content-type'))) return answer;
     const mayPass = [408, 425, 429].includes(status) || status >= 500;
-    unclear = 0;
+    const isClear = mayPass || status === 204 || await isWhole(answer);
+    if (signal.aborted) return;
+    unclear = isClear ? 0 : unclear + 1;
+    if (unclear > 0 && unclear < UNCLEAR) return comeBack('lost');
     if (mayPass) comeBack('status', status, retryAfter(headers));
     else if (status === 204) finish({ name: 'ended', why: 'status', status });
     else finish({ name: 'refused', why: status === 200 ? 'type' : 'status', status });
@@ -347,6 +350,14 @@ function call(handler, value) {
 /** Whether a stream has this type. Of several, the last counts. @param {string | null} type */
 function isEventStream(type) {
   return /(^|,)\s*text\/event-stream\s*(;[^,]*)?$/i.test(type ?? '');
+}
+
+/** Whether an answer is more than a head that breaks off, which browsers take for a whole one
+ *  over `http:`: then it has neither a length nor a body. @param {Response} answer */
+async function isWhole({ headers, body }) {
+  if (headers.has('content-length')) return true;
+  const first = await body?.getReader().read().catch(() => ({ done: true }));
+  return !first?.done;
 }
 
 /** The milliseconds of Retry-After, which is in seconds or a date. @param {Headers} headers */
