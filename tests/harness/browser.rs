@@ -167,8 +167,8 @@ impl Browser {
     /// Closes the tab that is in front. [`Self::to_tab`] says which one follows.
     pub async fn close_tab(&self) {
         match &self.0 {
-            Engine::Chromium(chromium) => {
-                within("a tab", chromium.driver.close_window()).await.unwrap();
+            Engine::Chromium(driven) | Engine::WebKit(driven) => {
+                within("a tab", driven.driver.close_window()).await.unwrap();
             }
             Engine::Firefox(firefox) => firefox.close_tab().await,
         }
@@ -177,8 +177,8 @@ impl Browser {
     /// Goes back to the page before, which the browser may have kept.
     pub async fn back(&self) {
         match &self.0 {
-            Engine::Chromium(chromium) => {
-                within("the page before", chromium.driver.back()).await.unwrap();
+            Engine::Chromium(driven) | Engine::WebKit(driven) => {
+                within("the page before", driven.driver.back()).await.unwrap();
             }
             Engine::Firefox(firefox) => firefox.back().await,
         }
