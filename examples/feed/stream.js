@@ -1,83 +1,302 @@
-// One stream of Server-Sent Events in a page, read by EventSource or by `fetch`. It comes back
-// where EventSource gives up, goes on after the last event, and says what it is doing.
+// One stream of Server-Sent Events, read by EventSource or by `fetch`. It comes back where
+// EventSource gives up, goes on after the last event, and says what it is doing.
+// Longer than 350 lines: a page loads one file.
 //
 //   const notes = stream('events', { on: { note: (event) => add(event.data) }, onState: show });
-//   notes.close();
 
 /**
  * @typedef {{ type: string, data: string, lastEventId: string }} StreamEvent
- * @typedef {{
- *   name: 'connecting' | 'open' | 'waiting' | 'paused' | 'ended' | 'refused',
- *   why?: 'lost' | 'silent' | 'unreachable' | 'status' | 'type' | 'cors' | 'event' | 'closed',
- *   status?: number,
- *   wait?: number,
- * }} State  `wait` is in milliseconds. `refused` by `event`: one that was too large.
+ * @typedef {'lost' | 'silent' | 'unreachable' | 'status' | 'type' | 'cors' | 'event' | 'closed'
+ * } Why  `ended` by `event`: the one of `end`. `refused` by `event`: it is too large.
+ * @typedef {(event: StreamEvent) => void} Handler
+ * @typedef {object} State
+ * @property {'connecting' | 'open' | 'waiting' | 'paused' | 'ended' | 'refused'} name
+ * @property {Why} [why]
+ * @property {number} [status]  of the answer
+ * @property {number} [wait]  until the next connection, in ms; EventSource hides its own
  * @typedef {object} Options
- * @property {Record<string, (event: StreamEvent) => void>} [on]  a handler for each event type
+ * @property {Handler | Record<string, Handler>} [on]  a handler for each event type; one for all
+ *   is for `fetch`, because EventSource hears the types alone that it is told
  * @property {(state: State) => void} [onState]  hears of each change
  * @property {string | string[]} [end]  event types after which nothing comes
  * @property {string} [after]  the last event ID to begin with
- * @property {string} [parameter]  the name that this ID has in the URL
+ * @property {Set<string>} [seen]  the IDs that the page has had, from `remember`
+ * @property {string} [parameter]  the name of this ID in the URL
  * @property {number} [retry]  the first wait, in ms; a `retry` that `fetch` reads replaces it
- * @property {number} [silence]  ms without a sign of life, after which it connects again; 0 is
- *   never. `fetch` sees comments; EventSource sees the events in `on` alone, and so has 0.
+ * @property {number} [silence]  ms without a sign of life before it connects again; 0 is never.
+ *   EventSource hides comments, and every event that is not in `on` or `end`: there it is 0.
  * @property {RequestInit} [fetch]  read by `fetch`, with this; without it by EventSource
  * @property {boolean} [withCredentials]  for EventSource
  * @property {AbortSignal} [signal]  closes the stream
  */
 
-/** Two missed heartbeats of 15 s, and some time for the network. */
-const SILENCE = 40_000;
-/** Waits double up to this one, in ms, unless the server asks for more. */
-const MAX_WAIT = 30_000;
-/** `retry: 0` is no licence to ask without a pause. */
-const MIN_WAIT = 50;
-/** The longest `retry` and Retry-After: `setTimeout` takes 24 days for none at all. */
-const DAY = 86_400_000;
-/** A connection that was open for so long was no failure, even without an event. */
-const STAYED = 30_000;
-/** So many IDs tell whether a server repeats itself. */
-const REMEMBERED = 1_000;
-/** A failure that has no clear reason is final when it is the fourth in a row. */
-const UNCLEAR = 4;
-/** One event has so many characters at most: more of it are no longer collected. */
-const MAX_EVENT = 16 * 2 ** 20;
+const SILENCE = 40_000; // two heartbeats of 15 s that are missed, and some time for the network
+const MAX_WAIT = 30_000; // waits double up to this, unless the server asks for more
+const MIN_WAIT = 50; // `retry: 0` is no leave to ask without a pause
+const DAY = 86_400_000; // the longest wait: above 24 days, `setTimeout` does not wait at all
+const STAYED = 30_000; // a connection that was open so long was no failure, even without an event
+const REMEMBERED = 1_000; // ids, to tell whether a server repeats itself
+const UNCLEAR = 4; // so many failures in a row that nothing explains are a refusal
+const MAX_EVENT = 16 * 2 ** 20; // the characters of one event: more are not collected
 
 /**
- * Opens a stream, and keeps it open until it ends, is refused, or is closed.
- * @param {string | URL} url  relative to the page, in a worker to its script
+ * Opens a stream, and keeps it open until it ends, is refused or closed.
+ * @param {string | URL} url  relative to the page; in a worker, to its script
  * @param {Options} [options]
  */
 export function stream(url, options = {}) {
   const { on = {}, onState, end = [], parameter = 'after', withCredentials, fetch: init } = options;
   const { silence = init ? SILENCE : 0, signal = init?.signal } = options;
   const place = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+  const headers = new Headers(init?.headers);
+  if (!headers.has('accept')) headers.set('accept', 'text/event-stream');
+  const { method } = new Request(place, { ...init, headers }); // throws what is wrong with them
   const ends = [end].flat();
-  const life = new AbortController(); // its signal aborts when the stream is over
-  let attempt = new AbortController(); // when this connection is over
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer; // of the silence on a connection, or of the wait for the next one
-  /** @type {State} */
-  let state = { name: 'connecting' };
-  let told = '';
+  const life = new AbortController(); // aborted when the stream is over,
+  let attempt = new AbortController(); // and this when a connection is
+  let timer = 0; // of the silence on a connection, or of the wait for the next
+  let state = /** @type {State} */ ({ name: 'connecting' });
+  let told = ''; // the state that the page has heard of
   let last = options.after || place.searchParams.get(parameter) || '';
+  const { seen = new Set(last ? [last] : []) } = options;
+  let repeats = /** @type {boolean | undefined} */ (undefined); // until a connection's first id
   let base = Math.max(options.retry ?? 1_000, MIN_WAIT);
   let failures = 0; // in a row
-  let unclear = 0; // among them, before the stream was ever open
-  let opened = 0; // when, at last; 0 is never
+  let unclear = 0; // among those before it was ever open
+  let opened = 0; // when it was, the last time
   let heard = 0; // when the last sign of life came
-  let asked = { until: 0, status: 0 }; // the server's own time for the next connection
+  let notBefore = 0; // the server's own time for the next connection
 
-  /** @param {State} next */
-  function show(next) {
-    state = next;
-    const text = JSON.stringify(next);
-    if (text === told) return;
-    told = text;
-    call(onState, next);
+  function connect() {
+    stop();
+    if (!mayAsk()) return finish({ name: 'ended', why: 'lost' });
+    attempt = new AbortController();
+    const { signal } = attempt;
+    sign();
+    show({ name: 'connecting' });
+    if (signal.aborted) return; // by the page, which has just heard of it
+    if (init) read(signal);
+    else listen(signal);
   }
 
-  /** Ends the connection, its requests, and every timer. */
+  // ANCHOR: here
+  /** The URL of what comes after the last event. */
+  function here() {
+    const url = new URL(place);
+    if (last) url.searchParams.set(parameter, last);
+    else url.searchParams.delete(parameter);
+    return url;
+  }
+  // ANCHOR_END: here
+
+  // ANCHOR: listen
+  /** Reads by EventSource, which comes back unless it is CLOSED. @param {AbortSignal} signal */
+  function listen(signal) {
+    const source = new EventSource(here(), { withCredentials });
+    signal.addEventListener('abort', () => source.close());
+    source.onopen = open;
+    source.onerror = (event) => {
+      if (event instanceof MessageEvent) return; // the server has a type of this name
+      if (source.readyState === EventSource.CLOSED) return look(signal);
+      forgive();
+      show({ name: 'waiting', why: 'lost' });
+    };
+    let before = ''; // the last event ID of this source
+    for (const type of new Set(['message', ...Object.keys(on), ...ends])) {
+      source.addEventListener(type, ({ data, lastEventId: id }) => {
+        if (data === undefined) return; // of the connection, not of the server
+        // It does not show whose an id is. A new one is the event's own. The last one again may
+        // have come without an event: after it, nothing is taken for a repetition.
+        const isOwn = id !== before && (before !== '' || id !== last);
+        if (!isOwn && id) repeats ??= false;
+        before = id;
+        sign();
+        hand({ type, data, lastEventId: isOwn ? id : last }, isOwn);
+      });
+    }
+  }
+  // ANCHOR_END: listen
+
+  // ANCHOR: look
+  /** Asks which answer has closed an EventSource. @param {AbortSignal} signal */
+  async function look(signal) {
+    show({ name: 'connecting' });
+    clearTimeout(timer);
+    timer = setTimeout(comeBack, silence || SILENCE, 'unreachable');
+    const credentials = withCredentials ? 'include' : 'same-origin';
+    const answer = await ask({ headers, credentials }, signal);
+    if (!answer || signal.aborted) return;
+    // A stream: EventSource came too early for it, or cannot read it.
+    unclear += 1;
+    if (!opened && unclear >= UNCLEAR) finish({ name: 'refused', why: 'type', status: 200 });
+    else comeBack('lost');
+  }
+  // ANCHOR_END: look
+
+  // ANCHOR: read
+  /** Reads by `fetch`. @param {AbortSignal} signal */
+  async function read(signal) {
+    const answer = await ask({ ...init, headers }, signal);
+    if (!answer || signal.aborted) return;
+    open();
+    const decoder = new TextDecoder();
+    const feed = parser((event, isOwn) => { if (!signal.aborted) hand(event, isOwn); },
+      (retry) => { base = Math.max(Math.min(retry, DAY), MIN_WAIT); }, move, last);
+    try {
+      const body = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
+      for (;;) {
+        const { done, value } = await body.read();
+        if (signal.aborted) return;
+        if (done) return comeBack('lost');
+        sign();
+        feed(decoder.decode(value, { stream: true }));
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof RangeError) finish({ name: 'refused', why: 'event' });
+      else comeBack('lost');
+    }
+  }
+  // ANCHOR_END: read
+
+  // ANCHOR: ask
+  /** Asks, and returns the answer if it is a stream. If not, it decides what follows, which
+   *  cancels the body. @param {RequestInit} request @param {AbortSignal} signal */
+  async function ask(request, signal) {
+    const init = { cache: /** @type {const} */ ('no-store'), ...request, signal };
+    const answer = await fetch(here(), init).catch(() => undefined);
+    if (signal.aborted) return;
+    if (!answer) return unanswered(signal);
+    const { status, headers } = answer;
+    if (status === 200 && isEventStream(headers.get('content-type'))) return answer;
+    const mayPass = [408, 425, 429].includes(status) || status >= 500;
+    const isClear = mayPass || status === 204 || await isWhole(answer);
+    if (signal.aborted) return;
+    unclear = isClear ? 0 : unclear + 1;
+    if (unclear > 0 && unclear < UNCLEAR) return comeBack('lost');
+    if (mayPass) comeBack('status', status, retryAfter(headers));
+    else if (status === 204) finish({ name: 'ended', why: 'status', status });
+    else finish({ name: 'refused', why: status === 200 ? 'type' : 'status', status });
+  }
+  // ANCHOR_END: ask
+
+  // ANCHOR: cors
+  /** No server is there, or CORS hides what it says. @param {AbortSignal} signal */
+  async function unanswered(signal) {
+    const mayBeCors = !opened && place.origin !== globalThis.origin;
+    const isThere = mayBeCors && await fetch(here(), { mode: 'no-cors', cache: 'no-store', signal })
+      .then(() => true, () => false);
+    if (signal.aborted) return;
+    unclear = isThere ? unclear + 1 : 0;
+    // One may be a proxy's 502, which has no headers for CORS.
+    if (unclear >= UNCLEAR) finish({ name: 'refused', why: 'cors' });
+    else comeBack('unreachable');
+  }
+  // ANCHOR_END: cors
+
+  function open() {
+    opened = Date.now();
+    repeats = undefined;
+    sign();
+    show({ name: 'open' });
+  }
+
+  // ANCHOR: repeats
+  /** Whether the page has had this event: all from a known id up to the last. @param {string} id */
+  function isRepeat(id) {
+    const isKnown = repeats !== false && seen.has(id);
+    repeats = isKnown && id !== last;
+    return isKnown;
+  }
+
+  /** Hands an event over. @param {StreamEvent} event @param {boolean} isOwn */
+  function hand(event, isOwn) {
+    const { type, lastEventId: id } = event;
+    if (isOwn && isRepeat(id)) return;
+    failures = 0;
+    move(id);
+    if (isOwn) remember(seen, id);
+    if (typeof on === 'function') call(on, event);
+    else if (Object.hasOwn(on, type)) call(on[type], event);
+    if (ends.includes(type)) finish({ name: 'ended', why: 'event' });
+  }
+
+  /** @param {string} id */
+  function move(id) {
+    if (!repeats) last = id;
+  }
+  // ANCHOR_END: repeats
+
+  // ANCHOR: wait
+  /** Waits, and connects again. @param {Why} why @param {number} [status] */
+  function comeBack(why, status, least = 0) {
+    stop();
+    if (!mayAsk()) return finish({ name: 'ended', why });
+    forgive();
+    const backoff = Math.min(base * 2 ** failures, Math.max(base, MAX_WAIT));
+    // At random, or the pages that a server has lost would come back together.
+    const wait = Math.round(Math.max(backoff, least) * (1 + Math.random() / 2));
+    failures += 1;
+    notBefore = Date.now() + least;
+    timer = setTimeout(connect, wait);
+    show({ name: 'waiting', why, status, wait });
+  }
+
+  function forgive() {
+    if (state.name === 'open' && Date.now() - opened >= STAYED) failures = 0;
+  }
+
+  /** A POST whose answer has begun is sent again only with a place to go on from. */
+  function mayAsk() {
+    return method === 'GET' || method === 'HEAD' || !opened || last !== '';
+  }
+  // ANCHOR_END: wait
+
+  // ANCHOR: silence
+  /** Notes a sign of life: the next has to come within the time of `silence`. */
+  function sign() {
+    heard = Date.now();
+    clearTimeout(timer);
+    if (silence) timer = setTimeout(comeBack, silence, 'silent');
+  }
+  // ANCHOR_END: silence
+
+  // ANCHOR: wake
+  function sleep() {
+    stop();
+    show({ name: 'paused' });
+  }
+
+  /** Connects at once, but not before the time that the server has named. */
+  function wake() {
+    const rest = notBefore - Date.now();
+    if (rest <= 0) connect();
+    else if (state.name === 'paused') comeBack('status', undefined, rest);
+  }
+  // ANCHOR_END: wake
+
+  // ANCHOR: signs
+  const isPaused = () => state.name === 'paused';
+  const signs = {
+    pagehide: sleep, // with a connection, a page may not be kept for a way back
+    freeze: sleep,
+    pageshow: () => isPaused() && wake(),
+    resume: () => isPaused() && wake(),
+    // The connections of the network before are dead, and do not know it.
+    online: () => !isPaused() && mayAsk() && wake(),
+    visibilitychange: () => {
+      // The timers of a phone sleep with it, its clock does not.
+      const isSilent = silence > 0 && Date.now() - heard > silence && !isPaused();
+      if (!document.hidden && (state.name === 'waiting' || isSilent)) wake();
+    },
+  };
+  for (const [type, react] of Object.entries(signs)) {
+    // Captured: `freeze` and `resume` do not bubble from the document to the window.
+    globalThis.addEventListener?.(type, react, { capture: true, signal: life.signal });
+  }
+  // ANCHOR_END: signs
+
+  /** Ends the connection, its requests and its timer. */
   function stop() {
     clearTimeout(timer);
     attempt.abort();
@@ -91,244 +310,19 @@ export function stream(url, options = {}) {
     show(end);
   }
 
-  function connect() {
-    stop();
-    if (life.signal.aborted) return;
-    if (!mayAsk()) return finish({ name: 'ended', why: 'lost' });
-    attempt = new AbortController();
-    const { signal } = attempt;
-    sign();
-    show({ name: 'connecting' });
-    if (signal.aborted) return; // by the page, which has just heard of it
-    if (init) read(init, signal);
-    else listen(signal);
-  }
-
-  /** What a POST has begun is not asked for twice, unless there is a place to go on from. */
-  function mayAsk() {
-    return /^(get|head)$/i.test(init?.method ?? 'get') || !opened || last !== '';
-  }
-
-  /** The URL of what comes after the last event. */
-  function here() {
-    const url = new URL(place);
-    if (last) url.searchParams.set(parameter, last);
-    else url.searchParams.delete(parameter);
-    return url;
-  }
-
-  // EventSource comes back by itself, unless it is CLOSED.
-  /** @param {AbortSignal} signal */
-  function listen(signal) {
-    const source = new EventSource(here(), { withCredentials });
-    let before = ''; // the last event ID of this source
-    signal.addEventListener('abort', () => source.close());
-    source.addEventListener('open', (event) => {
-      if (!(event instanceof MessageEvent)) open(); // else the server has a type of this name
-    });
-    source.addEventListener('error', (event) => {
-      if (event instanceof MessageEvent || signal.aborted) return;
-      if (source.readyState === EventSource.CLOSED) return look(signal);
-      forgive();
-      show({ name: 'waiting', why: 'lost' });
-    });
-    for (const type of new Set([...Object.keys(on), ...ends])) {
-      source.addEventListener(type, (event) => {
-        if (!(event instanceof MessageEvent)) return;
-        // EventSource does not tell whether an event has an id of its own. A new one has. The
-        // first, if it is the last one again, may come from an `id` without an event.
-        const { data, lastEventId: id } = event;
-        const own = id !== before && !(before === '' && id === last);
-        before = id;
-        sign();
-        hand({ type, data, lastEventId: own ? id : last }, own, signal);
-      });
-    }
-  }
-
-  /** Asks which answer it was that has closed an EventSource. @param {AbortSignal} signal */
-  async function look(signal) {
-    show({ name: 'connecting' });
-    clearTimeout(timer);
-    timer = setTimeout(lose, SILENCE, 'unreachable');
-    const credentials = withCredentials ? 'include' : 'same-origin';
-    const answer = await ask({ headers: { accept: 'text/event-stream' }, credentials }, signal);
-    if (signal.aborted) return;
-    if (!answer) return unanswered(signal);
-    if (!takes(answer)) return;
-    // Here is a stream: EventSource came too early for it, or cannot read it.
-    unclear += 1;
-    if (!opened && unclear >= UNCLEAR) finish({ name: 'refused', why: 'type', status: 200 });
-    else lose('lost');
-  }
-
-  /** @param {RequestInit} init @param {AbortSignal} signal */
-  async function read(init, signal) {
-    let answer;
-    try {
-      const headers = new Headers(init.headers);
-      if (!headers.has('accept')) headers.set('accept', 'text/event-stream');
-      answer = await fetch(here(), { cache: 'no-store', ...init, headers, signal });
-      if (!takes(answer)) return;
-      open();
-      const decoder = new TextDecoder();
-      const feed = parser((event, own) => hand(event, own, signal),
-        (retry) => { base = Math.max(Math.min(retry, DAY), MIN_WAIT); },
-        (id) => { if (!repeats) last = id; },
-        last);
-      const body = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
-      for (let piece = await body.read(); !piece.done; piece = await body.read()) {
-        sign();
-        feed(decoder.decode(piece.value, { stream: true }));
-        if (signal.aborted) return;
-      }
-      lose('lost');
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error instanceof RangeError) finish({ name: 'refused', why: 'event' });
-      else if (answer) lose('lost');
-      else unanswered(signal);
-    }
-  }
-
-  /** Whether an answer is a stream. If not, it says what follows. @param {Response} answer */
-  function takes({ status, headers }) {
-    if (status === 200 && isEventStream(headers.get('content-type'))) return true;
-    unclear = 0;
-    if (status === 204) finish({ name: 'ended', why: 'status', status });
-    else if ([408, 425, 429].includes(status) || status >= 500) lose('status', status, retryAfter(headers));
-    else finish({ name: 'refused', why: status === 200 ? 'type' : 'status', status });
-    return false;
-  }
-
-  /** The head of an answer, if one comes. @param {RequestInit} init @param {AbortSignal} signal */
-  async function ask(init, signal) {
-    const head = new AbortController();
-    signal.addEventListener('abort', () => head.abort());
-    try {
-      return await fetch(here(), { cache: 'no-store', ...init, signal: head.signal });
-    } catch {
-      return undefined;
-    } finally {
-      head.abort(); // the body may be a stream without an end
-    }
-  }
-
-  /** No answer: the server is not there, or CORS hides what it says. @param {AbortSignal} signal */
-  async function unanswered(signal) {
-    const mayBeCors = !opened && place.origin !== globalThis.origin;
-    const isThere = mayBeCors && await ask({ mode: 'no-cors' }, signal);
-    if (signal.aborted) return;
-    unclear = isThere ? unclear + 1 : 0;
-    // Once may be a proxy's 502, which has no headers for CORS.
-    if (unclear >= UNCLEAR) finish({ name: 'refused', why: 'cors' });
-    else lose('unreachable');
-  }
-
-  function open() {
-    opened = Date.now();
-    repeats = undefined;
-    sign();
-    show({ name: 'open' });
-  }
-
-  function sign() {
-    heard = Date.now();
-    clearTimeout(timer);
-    if (silence) timer = setTimeout(lose, silence, 'silent');
-  }
-
-  function forgive() {
-    if (state.name === 'open' && Date.now() - opened >= STAYED) failures = 0;
-  }
-
-  /** Waits for the next connection. @param {State['why']} why @param {number} [status] */
-  function lose(why, status, least = 0) {
-    stop();
-    if (!mayAsk()) return finish({ name: 'ended', why });
-    forgive();
-    const wait = Math.max(Math.min(base * 2 ** failures, Math.max(base, MAX_WAIT)), least);
-    failures += 1;
-    asked = { until: Date.now() + least, status: status ?? 0 };
-    // At random, or all pages would come back together.
-    pause(wait * (1 + Math.random() / 2), why, status);
-  }
-
-  /** @param {number} ms @param {State['why']} why @param {number} [status] */
-  function pause(ms, why, status) {
-    const wait = Math.round(ms);
-    timer = setTimeout(connect, wait);
-    show({ name: 'waiting', why, status, wait });
-  }
-
-  /** @type {Set<string>} */
-  const known = new Set(last ? [last] : []);
-  /** @type {boolean | undefined} */
-  let repeats; // undefined until the first id of a connection tells
-
-  /** Whether the page has had the event of this id: from a known one up to the last. @param {string} id */
-  function isRepeat(id) {
-    repeats = repeats !== false && known.has(id);
-    if (!repeats) return false;
-    repeats = id !== last;
-    return true;
-  }
-
-  /** @param {StreamEvent} event @param {boolean} own @param {AbortSignal} signal */
-  function hand(event, own, signal) {
-    const { type, lastEventId: id } = event;
-    if (signal.aborted || (own && isRepeat(id))) return;
-    failures = 0;
-    if (!repeats) last = id;
-    if (own && id) {
-      known.add([...id].join('')); // a copy: a slice would keep the text that it is a part of
-      const [oldest] = known;
-      if (known.size > REMEMBERED) known.delete(oldest);
-    }
-    if (Object.hasOwn(on, type)) call(on[type], event);
-    if (ends.includes(type)) finish({ name: 'ended', why: 'event' });
-  }
-
-  /** Connects at once, though not before the time that the server has named. */
-  function again() {
-    const rest = asked.until - Date.now();
-    if (rest <= 0) return connect();
-    stop();
-    pause(rest, 'status', asked.status);
-  }
-
-  function sleep() {
-    stop();
-    show({ name: 'paused' });
-  }
-
-  function wake() {
-    if (state.name === 'paused') again();
-  }
-
-  const signs = {
-    pagehide: sleep, // a page with an open connection is not kept for a way back
-    freeze: sleep,
-    pageshow: wake,
-    resume: wake,
-    // The connections of another network are dead, and do not know it.
-    online: () => { if (state.name !== 'paused' && mayAsk()) again(); },
-    visibilitychange: () => {
-      if (document.hidden || state.name === 'paused') return;
-      // The timers of a phone sleep with it; its clock does not.
-      const isSilent = silence > 0 && Date.now() - heard > silence;
-      if (state.name === 'waiting' || isSilent) again();
-    },
-  };
-  for (const [type, react] of Object.entries(signs)) {
-    // Captured: `freeze` and `resume` do not bubble from the document to the window.
-    globalThis.addEventListener?.(type, react, { capture: true, signal: life.signal });
+  /** @param {State} next */
+  function show(next) {
+    state = next;
+    const text = JSON.stringify(next);
+    if (text !== told) call(onState, next);
+    told = text;
   }
 
   const close = () => finish({ name: 'ended', why: 'closed' });
   signal?.addEventListener('abort', close, { signal: life.signal });
   if (signal?.aborted) close();
-  queueMicrotask(connect); // the page has what `stream` returns before it hears a state
+  // The page has what this function returns before it hears of a state.
+  queueMicrotask(() => life.signal.aborted || connect());
   return {
     close,
     get lastEventId() { return last; },
@@ -336,52 +330,74 @@ export function stream(url, options = {}) {
   };
 }
 
+/** Remembers, as the newest, an id that the page has had.
+ *  @param {Set<string>} seen @param {string} id */
+export function remember(seen, id) {
+  seen.delete(id);
+  if (id) seen.add([...id].join('')); // a copy: a slice would keep the text around it
+  const [oldest] = seen;
+  if (seen.size > REMEMBERED) seen.delete(oldest);
+}
+
 /** @template T @param {((value: T) => void) | undefined} handler @param {T} value */
 function call(handler, value) {
   try {
     handler?.(value);
   } catch (error) {
-    reportError(error); // as of a listener: the stream goes on
+    reportError(error); // as from a listener: the stream goes on
   }
 }
 
-/** Whether this is the type of a stream. Of several headers, the last one counts. @param {string | null} type */
+/** Whether a stream has this type. Of several, the last counts. @param {string | null} type */
 function isEventStream(type) {
   return /(^|,)\s*text\/event-stream\s*(;[^,]*)?$/i.test(type ?? '');
 }
 
-/** The milliseconds of a Retry-After, which is in seconds or a date. @param {Headers} headers */
+/** Whether an answer is more than a head that breaks off, which browsers take for a whole one
+ *  over `http:`: then it has neither a length nor a body. @param {Response} answer */
+async function isWhole({ headers, body }) {
+  if (headers.has('content-length')) return true;
+  const first = await body?.getReader().read().catch(() => ({ done: true }));
+  return !first?.done;
+}
+
+/** The milliseconds of Retry-After, which is in seconds or a date. @param {Headers} headers */
 function retryAfter(headers) {
   const value = headers.get('retry-after') ?? '';
-  // The server's clock may be another one than the page's.
+  // The clock of the page may be wrong, so a date is compared with the server's.
   const now = Date.parse(headers.get('date') ?? '') || Date.now();
   const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - now;
   return Math.max(0, Math.min(ms || 0, DAY));
 }
 
+// ANCHOR: parser
 /**
- * Reads a stream by section 9.2.6 of the HTML standard, and returns the function that takes its
- * text, in pieces of any size. `own` says that an event has an id of its own.
- * @param {(event: StreamEvent, own: boolean) => void} onEvent
- * @param {(milliseconds: number) => void} [onRetry]
- * @param {(id: string) => void} [onId]  hears of an id without an event
- * @param {string} [id]  the last event ID of the connection before
+ * Reads a stream by section 9.2.6 of the HTML standard. It returns the function that takes the
+ * text, in pieces of any size, and throws a RangeError at an event that is too large.
+ * @param {(event: StreamEvent, isOwn: boolean) => void} onEvent  `isOwn`: the id is its own
+ * @param {(retry: number) => void} [onRetry]
+ * @param {(id: string) => void} [onId]  hears of an id that comes without an event
  */
 export function parser(onEvent, onRetry, onId, id = '') {
-  let line = ''; // what has come of it
-  let isAfterCr = false; // so that an LF belongs to the line end before it
+  let line = ''; // its end has not come yet
+  let isAfterCr = false; // an LF belongs to the line before
   let type = '';
   let data = '';
-  let own = false;
+  let isOwn = false;
 
-  function dispatch() {
-    if (data !== '') onEvent({ type: type || 'message', data: data.slice(0, -1), lastEventId: id }, own);
-    else if (own) onId?.(id);
-    type = '';
-    data = '';
-    own = false;
-  }
+  /** @param {string} text */
+  return function feed(text) {
+    const lines = text.slice(isAfterCr && text[0] === '\n' ? 1 : 0).split(/\r\n|\r|\n/);
+    if (text) isAfterCr = text.endsWith('\r');
+    // Only the new text is searched, so that a long line takes no longer than short ones.
+    lines[0] = line + lines[0];
+    line = lines.pop() ?? '';
+    lines.forEach(take);
+    if (line.length + data.length > MAX_EVENT) throw new RangeError('The event is too large.');
+  };
+  // ANCHOR_END: parser
 
+  // ANCHOR: fields
   /** @param {string} line */
   function take(line) {
     if (line === '') return dispatch();
@@ -389,23 +405,17 @@ export function parser(onEvent, onRetry, onId, id = '') {
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? '' : line.slice(colon + (line[colon + 1] === ' ' ? 2 : 1));
     if (field === 'data') data += `${value}\n`;
-    else if (field === 'event') type = value;
-    else if (field === 'retry' && /^\d+$/.test(value)) onRetry?.(Number(value));
-    else if (field === 'id' && !value.includes('\0')) {
-      id = value;
-      own = true;
-    }
+    if (field === 'event') type = value;
+    if (field === 'retry' && /^\d+$/.test(value)) onRetry?.(Number(value));
+    if (field === 'id' && !value.includes('\0')) [id, isOwn] = [value, true];
   }
 
-  /** @param {string} text */
-  return function feed(text) {
-    if (text === '') return;
-    const lines = text.slice(isAfterCr && text[0] === '\n' ? 1 : 0).split(/\r\n|\r|\n/);
-    isAfterCr = text.endsWith('\r');
-    // Only what is new is looked through, so that a long line takes no longer than others.
-    lines[0] = line + lines[0];
-    line = lines.pop() ?? '';
-    lines.forEach(take);
-    if (line.length + data.length > MAX_EVENT) throw new RangeError(`an event of more than ${MAX_EVENT} characters`);
-  };
+  function dispatch() {
+    const event = { type: type || 'message', data: data.slice(0, -1), lastEventId: id };
+    const [hasData, hasId] = [data !== '', isOwn];
+    [type, data, isOwn] = ['', '', false];
+    if (hasData) onEvent(event, hasId);
+    else if (hasId) onId?.(id);
+  }
+  // ANCHOR_END: fields
 }

@@ -71,8 +71,7 @@ impl Built {
         if self.0.is_dir() {
             return Ok(());
         }
-        let how = "npm install && npm run build";
-        let how = format!("in examples/page/frameworks, run: {how}");
+        let how = "`npm install`, then `npm run build`, in examples/page/frameworks";
         Err(StatusError::not_found().brief(how))
     }
 }

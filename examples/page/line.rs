@@ -302,29 +302,26 @@ impl Reader {
         let newest = faults.end.unwrap_or(newest);
         let oldest = newest.saturating_sub(KEPT);
         if self.position < oldest {
-            let missed = self.line.event(
-                self.write,
-                "missed",
-                oldest - self.position,
-                oldest,
-            );
+            let missed = self.event("missed", oldest - self.position, oldest);
             self.position = oldest;
             return Some(missed.into());
         }
         // Nobody is sent away who lacks a number.
         if faults.end.is_some_and(|end| self.position >= end) {
             self.is_done = true;
-            return Some(
-                self.line.event(self.write, "end", "", self.position).into(),
-            );
+            return Some(self.event("end", "", self.position).into());
         }
         let numbers = self.position + 1..=newest.min(self.position + PAGE);
         let events = numbers.map(|number| {
             self.position = number;
-            self.line.event(self.write, "number", number, number)
+            self.event("number", number, number)
         });
         let events: String = events.collect();
         (!events.is_empty()).then(|| events.into())
     }
     // ANCHOR_END: unread
+
+    fn event(&self, event_type: &str, data: impl ToString, number: u64) -> String {
+        self.line.event(self.write, event_type, data, number)
+    }
 }

@@ -91,8 +91,7 @@ export function stream(url, options = {}) {
   // ANCHOR_END: here
 
   // ANCHOR: listen
-  /** Reads by EventSource, which comes back by itself unless it is CLOSED.
-   *  @param {AbortSignal} signal */
+  /** Reads by EventSource, which comes back unless it is CLOSED. @param {AbortSignal} signal */
   function listen(signal) {
     const mine = source = new EventSource(here(), { withCredentials });
     signal.addEventListener('abort', () => mine.close());
@@ -107,9 +106,10 @@ export function stream(url, options = {}) {
     for (const type of new Set(['message', ...Object.keys(on), ...ends])) {
       mine.addEventListener(type, ({ data, lastEventId: id }) => {
         if (data === undefined) return; // of the connection, not of the server
-        // An id of its own does not show. A new id is one, unless the first is the last one
-        // again: that may have come without an event, as the place to begin with.
-        const isOwn = id !== before && !(before === '' && id === last);
+        // It does not show whose an id is. A new one is the event's own. The last one again may
+        // have come without an event: after it, nothing is taken for a repetition.
+        const isOwn = id !== before && (before !== '' || id !== last);
+        if (!isOwn && id) repeats ??= false;
         before = id;
         sign();
         hand({ type, data, lastEventId: isOwn ? id : last }, isOwn);
@@ -123,7 +123,7 @@ export function stream(url, options = {}) {
   async function look(signal) {
     show({ name: 'connecting' });
     clearTimeout(timer);
-    timer = setTimeout(comeBack, SILENCE, 'unreachable');
+    timer = setTimeout(comeBack, silence || SILENCE, 'unreachable');
     const credentials = withCredentials ? 'include' : 'same-origin';
     const answer = await ask({ headers, credentials }, signal);
     if (!answer || signal.aborted) return;
@@ -171,7 +171,10 @@ export function stream(url, options = {}) {
     const { status, headers } = answer;
     if (status === 200 && isEventStream(headers.get('content-type'))) return answer;
     const mayPass = [408, 425, 429].includes(status) || status >= 500;
-    unclear = 0;
+    const isClear = mayPass || status === 204 || await isWhole(answer);
+    if (signal.aborted) return;
+    unclear = isClear ? 0 : unclear + 1;
+    if (unclear > 0 && unclear < UNCLEAR) return comeBack('lost');
     if (mayPass) comeBack('status', status, retryAfter(headers));
     else if (status === 204) finish({ name: 'ended', why: 'status', status });
     else finish({ name: 'refused', why: status === 200 ? 'type' : 'status', status });
@@ -334,7 +337,8 @@ export function stream(url, options = {}) {
   };
 }
 
-/** Remembers an id that the page has had, as the newest. @param {Set<string>} seen @param {string} id */
+/** Remembers, as the newest, an id that the page has had.
+ *  @param {Set<string>} seen @param {string} id */
 export function remember(seen, id) {
   seen.delete(id);
   if (id) seen.add([...id].join('')); // a copy: a slice would keep the text around it
@@ -354,6 +358,14 @@ function call(handler, value) {
 /** Whether a stream has this type. Of several, the last counts. @param {string | null} type */
 function isEventStream(type) {
   return /(^|,)\s*text\/event-stream\s*(;[^,]*)?$/i.test(type ?? '');
+}
+
+/** Whether an answer is more than a head that breaks off, which browsers take for a whole one
+ *  over `http:`: then it has neither a length nor a body. @param {Response} answer */
+async function isWhole({ headers, body }) {
+  if (headers.has('content-length')) return true;
+  const first = await body?.getReader().read().catch(() => ({ done: true }));
+  return !first?.done;
 }
 
 /** The milliseconds of Retry-After, which is in seconds or a date. @param {Headers} headers */

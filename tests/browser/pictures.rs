@@ -160,3 +160,47 @@ async fn an_eventsource_of_faults_that_gives_up() {
         take(&browser, language, "faults-1").await;
     }
 }
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn three_windows_of_page_the_second_of_which_has_taken_the_lead() {
+    let browser = Browser::start().await;
+    for (language, lost) in
+        [("en", "The connection is lost."), ("it", "La connessione è caduta.")]
+    {
+        let page = Program::start("page").await;
+        let url = format!("{}/?lang={language}", page.url);
+        let counts = |more: u8| format!("Number({}) > {more}", text("counted"));
+        let mut windows = Vec::new();
+        for n in 0..3 {
+            if n > 0 {
+                browser.new_window().await;
+            }
+            browser.resize(245, 528).await;
+            browser.open(&url).await;
+            browser.until(&counts(3)).await;
+            windows.push(browser.tab().await);
+        }
+        let leads = "'leads' in document.querySelector('#role').dataset";
+        browser.to_tab(windows[0].clone()).await;
+        browser.eval("document.querySelector('[data-act=kill]').click()").await;
+        browser.until(&format!("{}.includes({lost:?})", text("log"))).await;
+        browser
+            .until("document.querySelector('#state').dataset.name === 'open'")
+            .await;
+        click(&browser, "share").await;
+        browser.to_tab(windows[1].clone()).await;
+        browser
+            .until(&format!("{leads} && {}.includes('ms')", text("takeover")))
+            .await;
+        browser.to_tab(windows[0].clone()).await;
+        click(&browser, "share").await;
+        for (n, window) in windows.into_iter().enumerate() {
+            browser.to_tab(window).await;
+            browser
+                .until(&format!("{} && {} === '1'", counts(20), text("open")))
+                .await;
+            take(&browser, language, &format!("page-{}", n + 1)).await;
+        }
+    }
+}

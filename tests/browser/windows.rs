@@ -19,6 +19,7 @@ async fn a_program_speaks_the_language_of_the_page() {
             ("faults", "#open-seven", "Open seven streams", "Apri sette stream"),
             ("feed", "#count", "Count", "Conta"),
             ("llm", "form button", "Ask", "Chiedi"),
+            ("page", "[data-act=kill]", "Kill", "Taglia"),
         ] {
             for (folder, language, word) in
                 [("", "en", english), ("it/", "it", italian)]
@@ -69,7 +70,7 @@ async fn nothing_moves_when_a_panel_comes() {
     let browser = Browser::start().await;
     for width in [1280, 360] {
         browser.resize(width, 800).await;
-        for page in ["chat", "faults", "feed", "llm"] {
+        for page in ["chat", "faults", "feed", "llm", "page"] {
             for folder in ["", "it/"] {
                 browser.open(&format!("{}/{folder}{page}.html", book.url)).await;
                 let built = "!!document.querySelector('live-page iframe')";

@@ -108,13 +108,6 @@ impl Browser {
         }
     }
 
-    /// Runs a script in each page that is opened from now on, before its own scripts.
-    pub async fn run_first(&self, script: &str) {
-        let add = "Page.addScriptToEvaluateOnNewDocument";
-        let script = json!({ "source": script });
-        within(add, self.chromium().cdp().send_raw(add, script)).await.unwrap();
-    }
-
     /// The value of a JavaScript expression in the page.
     pub async fn eval(&self, expression: &str) -> Value {
         match &self.0 {

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::mem::replace;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -130,11 +131,11 @@ pub struct Asked {
     /// What happened to it. `None` as long as nothing has.
     pub kind: Option<Kind>,
     /// When it came, in milliseconds of the clock that a page has, too.
-    pub from: u128,
+    pub from: u64,
     /// When the page or the proxy has closed its connection.
-    pub to: Option<u128>,
-    /// Whether the fault is the one before: a final answer goes on.
-    pub is_held: bool,
+    pub to: Option<u64>,
+    /// Whether it is a final answer that the page has had before.
+    pub is_again: bool,
     /// How long the proxy was silent before the page left.
     pub silence: Option<Duration>,
     /// Bytes of the answer that were sent.
@@ -170,6 +171,8 @@ struct Lane {
     requests: usize,
     /// The answer that is final until the page asks for `LANE/back`.
     holds: Option<Kind>,
+    /// Whether somebody has had it.
+    is_told: bool,
     /// The event IDs with which the page has come back, until then.
     ids: Vec<String>,
 }
@@ -243,7 +246,7 @@ impl FaultProxy {
     pub fn pass(&self) {
         let mut state = self.shared.state();
         state.draw = None;
-        state.lanes.values_mut().for_each(|lane| lane.holds = None);
+        state.lanes.clear();
     }
 
     /// The requests of streams so far, in their order.
@@ -255,7 +258,7 @@ impl FaultProxy {
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         let mut counts = BTreeMap::new();
         let state = self.shared.state();
-        let drawn = state.asked.iter().filter(|asked| !asked.is_held);
+        let drawn = state.asked.iter().filter(|asked| !asked.is_again);
         for kind in drawn.filter_map(|asked| asked.kind) {
             *counts.entry(kind).or_default() += 1;
         }
@@ -274,8 +277,8 @@ fn answer(status: &str, head: &str, body: &str) -> String {
 }
 
 /// Now, as `Date.now()` in a page says it.
-fn now() -> u128 {
-    UNIX_EPOCH.elapsed().unwrap().as_millis()
+fn now() -> u64 {
+    UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
 }
 
 /// The head of a request, and what has come behind it.
@@ -301,7 +304,9 @@ impl Request {
         let parts = parts.map(|(lane, rest)| (lane.into(), format!("/{rest}")));
         let (lane, target) = parts.unwrap_or((String::new(), path));
         // A browser repeats a request by itself where a connection was used before.
-        let kept = |line: &String| !line.to_lowercase().starts_with("connection:");
+        let kept = |line: &String| {
+            !line.is_empty() && !line.to_lowercase().starts_with("connection:")
+        };
         let lines = lines.filter(kept).collect();
         Ok(Some(Self { method, lane, target, lines, rest }))
     }
@@ -393,7 +398,6 @@ impl Shared {
         let mut state = self.state();
         let State { draw, lanes, asked } = &mut *state;
         let lane = lanes.entry(request.lane.clone()).or_default();
-        let is_held = lane.holds.is_some();
         let mut fault = match (lane.holds, draw) {
             (Some(kind), _) => Some(Fault { kind, at: 0 }),
             (None, Some(draw)) => draw(&request.lane, lane.requests),
@@ -422,7 +426,7 @@ impl Shared {
             kind: None,
             from: now(),
             to: None,
-            is_held,
+            is_again: false,
             silence: None,
             sent: 0,
         });
@@ -477,7 +481,14 @@ impl Line<'_> {
                 }
             }
         }
-        self.shared.state().asked[self.place].kind = Some(kind);
+        let mut state = self.shared.state();
+        let State { lanes, asked, .. } = &mut *state;
+        let asked = &mut asked[self.place];
+        asked.kind = Some(kind);
+        if kind.is_final() {
+            let lane = lanes.entry(asked.lane.clone()).or_default();
+            asked.is_again = replace(&mut lane.is_told, true);
+        }
         Ok(())
     }
 

@@ -345,3 +345,36 @@ async fn three_windows(browser: Browser) {
 async fn three_windows_count_all_over_one_connection_whatever_happens_to_it() {
     join_all(Browser::both().await.map(three_windows)).await;
 }
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn the_windows_of_chapter_10_share_a_connection_that_no_hidden_tab_has() {
+    let book = Program::serve_book().await;
+    for browser in Browser::both().await {
+        browser.open(&format!("{}/page.html", book.url)).await;
+        let windows = "[...document.querySelectorAll('live-page iframe')].map((one) => one.contentDocument)";
+        let all = |holds: &str| {
+            format!("{windows}.filter((page) => {holds}).length === 3")
+        };
+        let shared = all("page.querySelector('#state')?.dataset.name === 'open' \
+            && page.querySelector('#open').textContent === '1'");
+        browser.until(&shared).await;
+        let chapter = browser.tab().await;
+        browser.new_tab().await;
+        browser.open(&format!("{}/404.html", book.url)).await;
+        let open = |count: u8| {
+            format!(
+                "fetch('live/page/lines/' + localStorage.line).then((answer) => answer.json()) \
+                 .then(({{ open }}) => open === {count})"
+            )
+        };
+        browser.until(&open(0)).await;
+        browser.to_tab(chapter).await;
+        browser.until(&shared).await;
+        browser.until(&open(1)).await;
+        let whole = all("page.querySelector('#counted').textContent > 10 \
+            && page.querySelector('#lost').textContent === '0' \
+            && page.querySelector('#repeated').textContent === '0'");
+        browser.until(&whole).await;
+    }
+}

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use serde_json::json;
-use tests::{Browser, Run, pause, root, serve, until};
+use tests::{Browser, Run, root, serve, until};
 use thirtyfour::WindowHandle;
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ struct Item {
 struct Numbers {
     log: watch::Sender<Vec<Item>>,
     open: Arc<AtomicUsize>,
+    is_hanging: Arc<AtomicBool>,
     /// The IDs after which the streams began, and when.
     asked: Arc<Mutex<Vec<(String, Instant)>>>,
 }
@@ -158,14 +160,41 @@ async fn script(req: &Request) -> Text<String> {
     )
 }
 
+/// Hears of a page that hangs.
+struct Hangs(Numbers);
+
+#[handler]
+impl Hangs {
+    async fn handle(&self) {
+        self.0.is_hanging.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The page, its scripts, and the stream.
 fn site(numbers: &Numbers) -> Router {
-    let mut router = Router::new().get(page);
+    let mut router =
+        Router::new().get(page).push(Router::with_path("else").get(page));
     for name in ["stream.js", "shared.js", "worker.js"] {
         router = router.push(Router::with_path(name).get(script));
     }
-    router.push(Router::with_path("events").get(numbers.clone()))
+    router
+        .push(Router::with_path("hangs").get(Hangs(numbers.clone())))
+        .push(Router::with_path("events").get(numbers.clone()))
 }
+
+/// Lets the script of a page run for 15 s without a pause. It says when it begins.
+const HANG: &str = "setTimeout(() => {
+    const says = new XMLHttpRequest();
+    says.open('GET', 'hangs', false);
+    says.send();
+    const end = Date.now() + 15_000;
+    while (Date.now() < end);
+}, 100)";
+/// How long a test watches that nobody is robbed: a leader that says nothing for so long is.
+const WATCH: Duration = Duration::from_secs(7);
+
+/// How long a test watches that a page which was left keeps its lock.
+const LEFT: Duration = Duration::from_secs(3);
 
 /// Opens the page in the tab that is in front, and shares the stream.
 async fn begin(browser: &Browser, url: &str, options: &str) {
@@ -320,4 +349,201 @@ async fn when_the_leader_crashes_another_tab_goes_on_and_nothing_is_lost() {
     let told = figures(&browser, "crashed", times);
     eprintln!("{told}");
     run.done("takeover-crashed", &told, &[]);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_leader_that_is_frozen_lets_go_and_has_missed_nothing_when_it_is_back() {
+    let browser = Browser::start().await;
+    let numbers = Numbers::default();
+    let url = serve(site(&numbers)).await;
+    let mut tabs = begin_in_tabs(&browser, &url, 3, "").await;
+    numbers.append();
+    have_all(&browser, &tabs, 1).await;
+    let frozen = tabs.pop_front().unwrap();
+    browser.to_tab(frozen.clone()).await;
+    let state = |state| json!({ "state": state });
+    browser.devtools("Page.setWebLifecycleState", state("frozen")).await;
+    until("another leader", async || numbers.asked() == 2).await;
+    for _ in 0..10 {
+        numbers.append();
+    }
+    have_all(&browser, &tabs, 11).await;
+    assert_eq!(numbers.open(), 1);
+    browser.to_tab(frozen.clone()).await;
+    browser.devtools("Page.setWebLifecycleState", state("active")).await;
+    tabs.push_back(frozen);
+    have_all(&browser, &tabs, 11).await;
+    have_all(&browser, &tabs, numbers.append()).await;
+    until("one connection", async || numbers.open() == 1).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_leader_that_is_left_is_kept_by_chromium_and_has_missed_nothing_when_it_is_back()
+ {
+    let browser = Browser::start().await;
+    let numbers = Numbers::default();
+    let url = serve(site(&numbers)).await;
+    let mut tabs = begin_in_tabs(&browser, &url, 3, "").await;
+    numbers.append();
+    have_all(&browser, &tabs, 1).await;
+    let left = tabs.pop_front().unwrap();
+    browser.to_tab(left.clone()).await;
+    browser.open(&format!("{url}/else")).await;
+    until("another leader", async || numbers.asked() == 2).await;
+    for _ in 0..10 {
+        numbers.append();
+    }
+    have_all(&browser, &tabs, 11).await;
+    browser.to_tab(left.clone()).await;
+    browser.back().await;
+    browser.until("window.isBack === true").await;
+    tabs.push_back(left);
+    have_all(&browser, &tabs, 11).await;
+    have_all(&browser, &tabs, numbers.append()).await;
+    until("one connection", async || numbers.open() == 1).await;
+}
+
+/// A lock is held.
+const HELD: &str = "navigator.locks.query().then(({ held }) => held.length === 1)";
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn chromium_keeps_a_page_with_its_lock_and_those_who_wait_get_nothing() {
+    for browser in Browser::both().await {
+        let url = serve(site(&Numbers::default())).await;
+        let first = browser.tab().await;
+        browser.open(&url).await;
+        browser
+            .eval("(navigator.locks.request('a', () => new Promise(() => {})), 0)")
+            .await;
+        browser.until(HELD).await;
+        let second = browser.new_tab().await;
+        browser.open(&url).await;
+        let ask =
+            "(navigator.locks.request('a', () => { window.hasLock = true; }), 0)";
+        browser.eval(ask).await;
+        browser.to_tab(first.clone()).await;
+        browser.open(&format!("{url}/else")).await;
+        browser.to_tab(second).await;
+        if browser.name() == "Firefox" {
+            browser.until("window.hasLock === true").await;
+            continue;
+        }
+        browser.never("window.hasLock === true", LEFT).await;
+        browser.to_tab(first).await;
+        browser.back().await;
+        browser.until("window.isBack === true").await;
+    }
+}
+
+/// A page that has something when it is left: whether it is kept for a way back.
+struct Left {
+    has: &'static str,
+    in_chromium: bool,
+    in_firefox: bool,
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn firefox_looks_for_locks_and_streams_before_a_page_can_let_go_of_them() {
+    const LOCK: &str =
+        "window.stop = new AbortController(); const { signal } = stop;
+        const held = () => new Promise((letGo) => { signal.onabort = letGo; });";
+    let rows = [
+        Left { has: "0", in_chromium: true, in_firefox: true },
+        Left {
+            has: "navigator.locks.request('a', held)",
+            in_chromium: true,
+            in_firefox: false,
+        },
+        Left {
+            has: "navigator.locks.request('a', held), onpagehide = () => stop.abort()",
+            in_chromium: true,
+            in_firefox: false,
+        },
+        Left {
+            has: "navigator.locks.request('a', held), onbeforeunload = () => stop.abort()",
+            in_chromium: true,
+            in_firefox: true,
+        },
+        Left {
+            has: "fetch('events', { signal }).catch(() => 0), onpagehide = () => stop.abort()",
+            in_chromium: true,
+            in_firefox: false,
+        },
+        Left {
+            has: "fetch('events', { signal }).catch(() => 0), onbeforeunload = () => stop.abort()",
+            in_chromium: true,
+            in_firefox: false,
+        },
+        Left {
+            has: "window.source = new EventSource('events'), onpagehide = () => source.close()",
+            in_chromium: true,
+            in_firefox: false,
+        },
+    ];
+    for browser in Browser::both().await {
+        let numbers = Numbers::default();
+        let url = serve(site(&numbers)).await;
+        for Left { has, in_chromium, in_firefox } in &rows {
+            browser.open(&url).await;
+            browser.eval(&format!("(() => {{ {LOCK} {has}; return 0; }})()")).await;
+            if has.contains("locks") {
+                browser.until(HELD).await;
+            }
+            if has.contains("events") {
+                until("a stream", async || numbers.open() == 1).await;
+            }
+            browser.open(&format!("{url}/else")).await;
+            browser.back().await;
+            browser.until("window.isBack !== undefined").await;
+            let kept =
+                if browser.name() == "Firefox" { in_firefox } else { in_chromium };
+            assert_eq!(
+                browser.eval("isBack").await,
+                *kept,
+                "{}: {has}",
+                browser.name()
+            );
+            until("no stream", async || numbers.open() == 0).await;
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_leader_that_hangs_is_robbed_once_and_follows_when_it_wakes_up() {
+    join_all(Browser::both().await.map(async |browser| {
+        let numbers = Numbers::default();
+        let url = serve(site(&numbers)).await;
+        let tabs = begin_in_tabs(&browser, &url, 3, "").await;
+        numbers.append();
+        have_all(&browser, &tabs, 1).await;
+        browser.to_tab(tabs[0].clone()).await;
+        browser.eval(HANG).await;
+        let is_hanging = async || numbers.is_hanging.load(Ordering::Relaxed);
+        until("a page hangs", is_hanging).await;
+        let hangs = Instant::now();
+        browser.to_tab(tabs[1].clone()).await;
+        for _ in 0..10 {
+            numbers.append();
+        }
+        until("another leader", async || numbers.asked() == 2).await;
+        let (after, asked) = numbers.last_asked();
+        assert_eq!(after, "1");
+        let version = browser.version();
+        eprintln!("{} {version}: robbed after {:?}", browser.name(), asked - hangs);
+        browser.until("heard.at(-1) === 11").await;
+        browser.to_tab(tabs[0].clone()).await;
+        browser.until("!shared.state.leads").await;
+        have_all(&browser, &tabs, numbers.append()).await;
+        until("one connection", async || numbers.open() == 1).await;
+        // Now they ask one another, and nobody is robbed.
+        let first = numbers.asked();
+        browser.never("shared.state.leads", WATCH).await;
+        assert_eq!(numbers.asked(), first);
+    }))
+    .await;
 }

@@ -25,7 +25,7 @@ const PATIENCE: (&str, &str) = ("40_000", "2_000");
 /// How the requests for streams begin.
 const STREAMS: [&str; 3] = ["GET /chat?", "GET /events?", "GET /answers/"];
 
-/// What becomes of a request for a stream.
+/// The fate of a request for a stream.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     /// An answer with this status, and without a body.

@@ -45,6 +45,7 @@ export function ask(lane, options) {
         headers: { 'content-type': 'application/json', accept: 'application/json' },
         body: JSON.stringify({ prompt: `How does a stream go on? (${lane}, ${run.answers.length})` }),
       });
+      if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
       const { id } = await answer.json();
       const types = ['token', 'done', 'failure'];
       const reading = follow(lane, `answers/${id}`, { ...options, types, end: ['done', 'failure'] });
@@ -59,13 +60,14 @@ export function ask(lane, options) {
 
 /** For each number: follows a stream whose first connection breaks after so many bytes, and
     keeps what has come. Some at a time, because a browser has six connections to a server. */
-export async function cuts(numbers, path, { count, log, ...options }) {
+export async function cuts(lane, numbers, path, { count, log, ...options }) {
   const came = {};
-  await Promise.all(Array.from({ length: 5 }, async () => {
+  await Promise.all([...'13579'].map(async (digit) => {
     for (let number; (number = numbers.pop()) !== undefined;) {
-      const run = follow(`cut-${number}`, path(number), options);
+      const run = follow(`${lane}-${number}`, path(digit), options);
       const events = () => run.events.filter(([, type]) => log.includes(type));
-      while (events().length < count) await pause(10);
+      while (events().length < count && !run.ends.length) await pause(10);
+      if (run.ends.length) wrong.push(`${lane}, after ${number} bytes: ${JSON.stringify(run.ends)}`);
       await pause(WATCH); // what came twice would come now
       run.close();
       came[number] = events();
