@@ -107,12 +107,12 @@ async fn page() -> Text<&'static str> {
 #[handler]
 async fn numbers(res: &mut Response) {
     let ticks = tokio::time::interval(Duration::from_millis(100));
-    let numbers = stream::unfold((ticks, 0), async |(mut ticks, n)| {
+    let events = stream::unfold((ticks, 0), async |(mut ticks, n)| {
         ticks.tick().await;
         let event = SseEvent::default().text(n.to_string());
         Some((Ok::<_, Infallible>(event), (ticks, n + 1)))
     });
-    sse::stream(res, numbers);
+    sse::stream(res, events);
 }
 
 #[tokio::test]
