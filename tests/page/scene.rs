@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::scripted::HEAD;
-use tests::{Browser, until};
+use tests::{Browser, root, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub const MODULE: &str = include_str!("../../examples/page/stream.js");
+/// The text of the module.
+pub fn module() -> String {
+    std::fs::read_to_string(root().join("examples/page/stream.js")).unwrap()
+}
 
 /// The two ways of reading, as the option `fetch` of the module.
 pub const WAYS: [&str; 2] = ["undefined", "{}"];
@@ -98,7 +101,7 @@ pub struct Asked {
 
 #[derive(Default)]
 struct Path {
-    /// What comes next; the last one stays.
+    /// The answers that come next; the last one stays.
     answers: VecDeque<Answer>,
     asked: Vec<Asked>,
 }
@@ -173,9 +176,9 @@ impl Scene {
         let target = line.split_once(' ').unwrap().1.to_string();
         let path = target.split('?').next().unwrap().to_string();
         let page = match &*path {
-            "/" => Some(("text/html", PAGE)),
-            "/stream.js" => Some(("text/javascript", MODULE)),
-            "/worker.js" => Some(("text/javascript", WORKER)),
+            "/" => Some(("text/html", PAGE.to_string())),
+            "/stream.js" => Some(("text/javascript", module())),
+            "/worker.js" => Some(("text/javascript", WORKER.to_string())),
             _ => None,
         };
         if let Some((kind, text)) = page {
@@ -184,7 +187,7 @@ impl Scene {
                 "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
                  connection: close\r\n\r\n"
             );
-            drop(socket.write_all((head + text).as_bytes()).await);
+            drop(socket.write_all(format!("{head}{text}").as_bytes()).await);
             return;
         }
         let (number, answer) = {
@@ -265,11 +268,12 @@ async fn read(socket: &mut TcpStream) -> Option<(String, String)> {
 /// Follows a stream in the page, with these options of the module, and keeps what it does
 /// under this name.
 pub async fn follow(browser: &Browser, name: &str, url: &str, options: &str) {
-    let (name, url) = (json!(name), json!(url));
+    let name = json!(name);
+    let url = json!(url);
     browser.eval(&format!("(follow({name}, {url}, {options}), 0)")).await;
 }
 
-/// What the page hears: the data of each event.
+/// The data of each event that the page has heard.
 pub async fn data(browser: &Browser, name: &str) -> Value {
     browser.eval(&format!("{name}.events.map(([, data]) => data)")).await
 }
