@@ -24,7 +24,7 @@ pub const SILENCE: u64 = 1_000;
 /// How long a page may take to notice an end, on a busy machine.
 pub const NOTICE: Duration = Duration::from_secs(5);
 /// The pause between two events.
-pub const PACE: Duration = Duration::from_millis(25);
+pub const PACE: Duration = Duration::from_millis(40);
 /// Milliseconds by which the clock of a page may be behind: Firefox makes it less exact.
 pub const CLOCK: u64 = 5;
 /// How long one fault may take with all that follows from it.
