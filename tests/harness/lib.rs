@@ -36,7 +36,7 @@ pub use book::{book, copy_book, run_book};
 pub use browser::Browser;
 pub use chunks::{Dechunker, chunks};
 pub use events::Events;
-pub use experiment::{page_of, serve};
+pub use experiment::{page_of, serve, serve_at, serve_on};
 #[cfg(unix)]
 pub use nginx::Nginx;
 pub use poster::Poster;
