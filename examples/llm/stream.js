@@ -65,6 +65,7 @@ export function stream(url, options = {}) {
   let unclear = 0; // among those before it was ever open
   let opened = 0; // when it was, the last time
   let heard = 0; // when the last sign of life came
+  let source = /** @type {EventSource | undefined} */ (undefined); // the last one
   let notBefore = 0; // the server's own time for the next connection
 
   function connect() {
@@ -92,18 +93,18 @@ export function stream(url, options = {}) {
   // ANCHOR: listen
   /** Reads by EventSource, which comes back unless it is CLOSED. @param {AbortSignal} signal */
   function listen(signal) {
-    const source = new EventSource(here(), { withCredentials });
-    signal.addEventListener('abort', () => source.close());
-    source.onopen = open;
-    source.onerror = (event) => {
+    const mine = source = new EventSource(here(), { withCredentials });
+    signal.addEventListener('abort', () => mine.close());
+    mine.onopen = open;
+    mine.onerror = (event) => {
       if (event instanceof MessageEvent) return; // the server has a type of this name
-      if (source.readyState === EventSource.CLOSED) return look(signal);
+      if (mine.readyState === EventSource.CLOSED) return look(signal);
       forgive();
       show({ name: 'waiting', why: 'lost' });
     };
     let before = ''; // the last event ID of this source
     for (const type of new Set(['message', ...Object.keys(on), ...ends])) {
-      source.addEventListener(type, ({ data, lastEventId: id }) => {
+      mine.addEventListener(type, ({ data, lastEventId: id }) => {
         if (data === undefined) return; // of the connection, not of the server
         // It does not show whose an id is. A new one is the event's own. The last one again may
         // have come without an event: after it, nothing is taken for a repetition.
@@ -280,7 +281,13 @@ export function stream(url, options = {}) {
   const signs = {
     pagehide: sleep, // with a connection, a page may not be kept for a way back
     freeze: sleep,
-    pageshow: () => isPaused() && wake(),
+    // Later and closed once more: in WebKitGTK 2.50, an EventSource that was closed on `pagehide`
+    // opens again with its page.
+    pageshow: () => setTimeout(() => {
+      if (!isPaused()) return;
+      source?.close();
+      wake();
+    }),
     resume: () => isPaused() && wake(),
     // The connections of the network before are dead, and do not know it.
     online: () => !isPaused() && mayAsk() && wake(),
