@@ -1,6 +1,6 @@
 // How the reader's exercises stand, below their headings, while `cargo book` serves the page: it
-// checks what is saved in `try/NAME`. (`reload.js` hands on what the server says, because one
-// tab listens for all.) A page without a server shows none of it.
+// checks what is saved in `try/NAME`. (`reload.js` hands on what the server says, because all tabs
+// share its stream.) A page without a server shows none of it.
 import { element, word } from '{{ resource "theme/panel.js" }}';
 
 const STATES = {
@@ -57,8 +57,7 @@ function show(text) {
 if (lines.size > 0) {
   show('{}');
   const { content } = document.querySelector('meta[name=live]');
-  const channel = new BroadcastChannel('book-exercises');
-  channel.onmessage = (event) => show(event.data);
+  document.addEventListener('exercises', (event) => show(event.detail));
   const ask = () => fetch(new URL('exercises', new URL(content, location)))
     .then((answer) => (answer.ok ? answer.text() : '{}')).then(show)
     .then(() => {

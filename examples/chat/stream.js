@@ -347,7 +347,7 @@ export function remember(seen, id) {
 }
 
 /** @template T @param {((value: T) => void) | undefined} handler @param {T} value */
-function call(handler, value) {
+export function call(handler, value) {
   try {
     handler?.(value);
   } catch (error) {

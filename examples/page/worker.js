@@ -1,6 +1,6 @@
 // The same as `shared.js`, with a SharedWorker as the leader: it has the stream for as long as a
 // tab of this origin is open, so no tab that leaves takes it along. Where there is no SharedWorker
-// (Chrome for Android), or it does not start, or crashes, the tabs lead as they do without it.
+// (Chrome for Android before 148), or it does not start, or crashes, the tabs lead themselves.
 //
 //   const notes = await share('events', { on: { note: (event) => add(event.data) }, onState: show });
 import { share as shareTabs } from './shared.js';
@@ -38,7 +38,7 @@ if ('onconnect' in globalThis) {
   globalThis.onconnect = ({ ports: [port] }) => {
     port.onmessage = async ({ data: { url, options } }) => {
       leads ??= new Promise((begun) => {
-        shareTabs(url, { ...options, lead: true, onState: (state) => state.leads && begun() });
+        shareTabs(url, { ...options, steal: true, onState: (state) => state.leads && begun() });
       });
       await leads;
       port.postMessage('leads');

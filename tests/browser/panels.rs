@@ -269,12 +269,26 @@ async fn all_tabs_share_one_reload_stream() {
     let browser = Browser::start().await;
     let url = format!("{}/glossary.html", book.url);
     // With a stream each, the seventh tab would wait for ever.
+    let count = "window.asked = 0; { const { fetch } = window; window.fetch = (...request) => {
+        if (String(request[0]).endsWith('live/reload')) window.asked += 1;
+        return fetch(...request);
+    } }";
     let mut tabs = Vec::new();
-    for _ in 0..8 {
+    for n in 1..=10 {
         tabs.push(browser.new_tab().await);
+        browser.run_first(count).await;
         browser.open(&url).await;
         browser.eval("window.old = true").await;
+        let share = "navigator.locks.query().then(({ held, pending }) => [...held, ...pending]
+            .filter(({ name }) => name.endsWith('live/reload')).length)";
+        browser.until(&format!("{share}.then((tabs) => tabs === {n})")).await;
     }
+    let mut asked = 0;
+    for tab in &tabs {
+        browser.to_tab(tab.clone()).await;
+        asked += browser.eval("window.asked").await.as_u64().unwrap();
+    }
+    assert_eq!(asked, 1);
     let page = book.folder().join("src/en/glossary.md");
     let text = fs::read_to_string(&page).unwrap();
     fs::write(&page, text.replace("# Glossary", "# Glossary, changed")).unwrap();

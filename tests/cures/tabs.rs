@@ -1,21 +1,32 @@
 //! Many tabs of one page: the leader.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::stream;
+use salvo::prelude::*;
+use salvo::sse::{self, SseEvent};
 use serde_json::json;
 use tempfile::TempDir;
-use tests::{Browser, Program, root};
+use tests::{Browser, Program, root, serve};
 
 /// More tabs than a browser has connections for.
 const TABS: usize = 8;
 
 /// Shares a stream of this program in the tab that is in front.
 async fn share(browser: &Browser, url: &str, stream: &str) {
+    browser.open(&format!("{url}/nothing")).await;
+    share_here(browser, stream).await;
+}
+
+/// Shares a stream in the page that is open.
+async fn share_here(browser: &Browser, stream: &str) {
     let cure = std::fs::read_to_string(root().join("examples/cures/leader.js"));
     let cure = json!(cure.unwrap().replace("export ", ""));
     let types = "['begin', 'message', 'note', 'resync']";
     let hear = "({ type, data }) => type !== 'begin' && heard.push(data)";
     let share = format!("share('{stream}', {types}, {hear})");
     let script = json!(format!("{{ window.heard = []; }} {share};"));
-    browser.open(&format!("{url}/nothing")).await;
     let add = format!("{{ textContent: {cure} + {script} }}");
     let add = format!("Object.assign(document.createElement('script'), {add})");
     browser.eval(&format!("(document.head.append({add}), 0)")).await;
@@ -85,4 +96,50 @@ async fn tabs_that_share_a_stream_come_back_after_a_502() {
     browser.to_tab(second).await;
     browser.eval("(window.before = heard.length, 0)").await;
     browser.until("heard.length > before").await;
+}
+
+#[handler]
+async fn page() -> Text<&'static str> {
+    Text::Html("<!doctype html><link rel=icon href='data:,'>")
+}
+
+/// A number each 100 ms.
+#[handler]
+async fn numbers(res: &mut Response) {
+    let ticks = tokio::time::interval(Duration::from_millis(100));
+    let numbers = stream::unfold((ticks, 0), async |(mut ticks, n)| {
+        ticks.tick().await;
+        let event = SseEvent::default().text(n.to_string());
+        Some((Ok::<_, Infallible>(event), (ticks, n + 1)))
+    });
+    sse::stream(res, numbers);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_tab_that_is_left_and_kept_lets_the_next_one_have_the_stream() {
+    let router = Router::new()
+        .get(page)
+        .push(Router::with_path("else").get(page))
+        .push(Router::with_path("numbers").get(numbers));
+    let url = serve(router).await;
+    let browser = Browser::start().await;
+    let first = browser.tab().await;
+    browser.open(&url).await;
+    share_here(&browser, "numbers").await;
+    browser.until("heard.length > 0").await;
+    let second = browser.new_tab().await;
+    browser.open(&url).await;
+    share_here(&browser, "numbers").await;
+    browser.until("heard.length > 0").await;
+    browser.to_tab(first.clone()).await;
+    browser.open(&format!("{url}/else")).await;
+    browser.to_tab(second).await;
+    browser.eval("(window.before = heard.length, 0)").await;
+    browser.until("heard.length > before + 5").await;
+    browser.to_tab(first).await;
+    browser.back().await;
+    let begins_anew =
+        "performance.getEntriesByType('navigation')[0].type === 'reload'";
+    browser.until(begins_anew).await;
 }

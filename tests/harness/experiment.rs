@@ -10,10 +10,15 @@ use crate::binaries::root;
 
 /// Serves an experiment on a port of its own, and returns its URL.
 pub async fn serve(router: Router) -> String {
-    serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), router)
+    serve_at("127.0.0.1", router).await
 }
 
-/// The same on a port that is open already.
+/// Serves an experiment at this address of the machine.
+pub async fn serve_at(address: &str, router: Router) -> String {
+    serve_on(TcpListener::bind((address, 0)).unwrap(), router)
+}
+
+/// Serves an experiment on a port that is open already.
 pub fn serve_on(listener: TcpListener, router: Router) -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     listener.set_nonblocking(true).unwrap();

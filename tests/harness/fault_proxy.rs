@@ -22,7 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::chunks::Dechunker;
-use crate::follow::Random;
+use crate::fault::Deck;
+pub use crate::fault::{Asked, Fault, Kind};
 use crate::program::Program;
 use crate::wait::PATIENCE;
 
@@ -31,116 +32,8 @@ const PAUSE: Duration = Duration::from_millis(40);
 /// How long nothing but comments comes before the stream is cut: longer than a page's limit
 /// of silence in these tests.
 const COMMENTS: Duration = Duration::from_millis(1_500);
-/// Requests in a row without an event, at most: a client waits twice as long each time.
-const FRUITLESS: usize = 4;
 /// Bytes of the stream that are merged into one chunk.
 const MERGED: usize = 300;
-
-/// One way in which a connection fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// The connection is reset before an answer.
-    Reset,
-    /// It is closed before an answer.
-    Close,
-    /// The request is taken, and nothing comes.
-    Silent,
-    /// An answer with this status, and with `Retry-After` where there is a number.
-    Answer(u16, Option<u8>),
-    /// A page in place of the stream, with the status 200.
-    Html,
-    /// The connection breaks at this place of the answer's head.
-    CutHead,
-    /// It breaks behind the head.
-    CutBody,
-    /// It is reset there.
-    ResetBody,
-    /// Nothing comes any more, in the middle of an event or not.
-    SilentBody,
-    /// Only comments come any more.
-    Comments,
-    /// The chunks come late.
-    Late,
-    /// The stream comes in small pieces.
-    Pieces,
-    /// Many events come in one piece.
-    Merged,
-    /// The program is asked for what the client has had before.
-    Repeat,
-    /// The answer ends as it should, in the middle of an event or not.
-    End,
-}
-
-impl Kind {
-    pub const ALL: [Self; 20] = [
-        Self::Reset,
-        Self::Close,
-        Self::Silent,
-        Self::Answer(502, None),
-        Self::Answer(503, None),
-        Self::Answer(429, Some(0)),
-        Self::Answer(429, Some(1)),
-        Self::Answer(401, None),
-        Self::Answer(204, None),
-        Self::Html,
-        Self::CutHead,
-        Self::CutBody,
-        Self::ResetBody,
-        Self::SilentBody,
-        Self::Comments,
-        Self::Late,
-        Self::Pieces,
-        Self::Merged,
-        Self::Repeat,
-        Self::End,
-    ];
-
-    /// Whether a client has nothing to hope for. The proxy stays with such an answer until
-    /// the page asks for `LANE/back`, as it would after its user has signed in again.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Answer(401 | 204, _) | Self::Html)
-    }
-
-    /// Whether events may come before it.
-    fn has_events(self) -> bool {
-        !self.is_final()
-            && !matches!(
-                self,
-                Self::Reset | Self::Close | Self::Silent | Self::CutHead
-            )
-            && !matches!(self, Self::Answer(..))
-    }
-
-    /// Whether the client has to notice by itself that nothing comes any more.
-    pub fn is_silent(self) -> bool {
-        matches!(self, Self::Silent | Self::SilentBody)
-    }
-}
-
-/// A way to fail, and the byte of the answer at which it happens.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    pub kind: Kind,
-    pub at: usize,
-}
-
-/// One request of a stream.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    pub lane: String,
-    /// What happened to it. `None` as long as nothing has.
-    pub kind: Option<Kind>,
-    /// When it came, in milliseconds of the clock that a page has, too.
-    pub from: u64,
-    /// When the page or the proxy has closed its connection.
-    pub to: Option<u64>,
-    /// Whether it is a final answer that the page has had before.
-    pub is_again: bool,
-    /// How long the proxy was silent before the page left.
-    pub silence: Option<Duration>,
-    /// Bytes of the answer that were sent.
-    pub sent: usize,
-}
 
 /// Says what happens to a request: it knows the lane, and the number of requests before.
 type Draw = Box<dyn FnMut(&str, usize) -> Option<Fault> + Send>;
@@ -219,26 +112,13 @@ impl FaultProxy {
     /// Deals these kinds of faults to each lane: all of them, before one comes again.
     pub fn deal(&self, seed: u64, kinds: &[Kind]) {
         let kinds = kinds.to_vec();
-        let mut decks = HashMap::<String, (Random, Vec<Kind>, usize)>::new();
+        let mut decks = HashMap::<String, Deck>::new();
         self.draw(move |lane, _| {
             let own = lane.bytes().fold(seed, |seed, byte| {
                 seed.wrapping_mul(31).wrapping_add(u64::from(byte))
             });
-            let (random, deck, fruitless) = decks
-                .entry(lane.into())
-                .or_insert_with(|| (Random(own), Vec::new(), 0));
-            let may = |kind: &Kind| *fruitless < FRUITLESS || kind.has_events();
-            if !deck.iter().any(may) {
-                deck.extend_from_slice(&kinds);
-            }
-            let start = random.below(deck.len());
-            let place = (start..deck.len()).chain(0..start);
-            let place = place.clone().find(|&place| may(&deck[place]));
-            let kind = deck.swap_remove(place.expect("a kind with events"));
-            *fruitless = if kind.has_events() { 0 } else { *fruitless + 1 };
-            let from = if kind == Kind::CutHead { 0 } else { 300 };
-            let most = if kind == Kind::CutHead { 150 } else { 1_200 };
-            Some(Fault { kind, at: from + random.below(most) })
+            let deck = decks.entry(lane.into());
+            Some(deck.or_insert_with(|| Deck::new(own, &kinds)).deal())
         });
     }
 

@@ -10,6 +10,7 @@ pub mod cases;
 mod chunks;
 mod events;
 mod experiment;
+mod fault;
 pub mod fault_proxy;
 mod firefox;
 pub mod follow;
@@ -35,7 +36,7 @@ pub use book::{book, copy_book, run_book};
 pub use browser::Browser;
 pub use chunks::{Dechunker, chunks};
 pub use events::Events;
-pub use experiment::{page_of, serve, serve_on};
+pub use experiment::{page_of, serve, serve_at, serve_on};
 #[cfg(unix)]
 pub use nginx::Nginx;
 pub use poster::Poster;

@@ -44,9 +44,16 @@ async fn build() -> PathBuf {
     assert!(datastar.contains(CDN));
     let datastar = datastar.replace(CDN, "");
     fs::write(dist.join("datastar.html"), &datastar).unwrap();
+    // The same with the defaults of Datastar, and with short waits.
     let (start, rest) = datastar.split_once(",\n    { retry").unwrap();
     let (_, end) = rest.split_once('}').unwrap();
-    fs::write(dist.join("defaults.html"), format!("{start}{end}")).unwrap();
+    for (name, options) in [
+        ("defaults", ""),
+        ("hasty", ", { retry: 'always', retryInterval: 10, retryMaxWait: 20 }"),
+    ] {
+        let page = dist.join(name).with_extension("html");
+        fs::write(page, format!("{start}{options}{end}")).unwrap();
+    }
     dist
 }
 

@@ -3,8 +3,10 @@
 mod copied;
 mod cuts;
 mod frameworks;
+mod leaders;
 mod module;
 mod network;
+mod numbers;
 mod parser;
 mod runs;
 mod scene;
@@ -15,3 +17,4 @@ mod tabs;
 mod trial;
 mod used;
 mod waking;
+mod worker;

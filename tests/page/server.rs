@@ -63,6 +63,8 @@ async fn an_id_of_another_run_is_said_to_be_unknown() {
     let (_, id) = number(&mut ann).await;
     drop((ann, page));
     let page = Program::start("page").await;
+    let mut bob = page.events(MINE).await;
+    while number(&mut bob).await.0 < 3 {} // this run has a number 1 as well
     let mut ann = Events::of(back(&page, &id).await);
     let missed = ann.next().await.unwrap();
     assert_eq!((&*missed.event, &*missed.data), ("missed", "unknown"));
@@ -89,8 +91,9 @@ async fn a_blind_line_accepts_and_says_nothing_until_the_client_leaves() {
     let page = Program::start("page").await;
     let mut before = page.events(MINE).await;
     let (last, id) = number(&mut before).await;
-    act(&page, "blind", "600").await;
+    act(&page, "blind", "60000").await;
     let mut while_blind = Events::of(back(&page, &id).await);
+    act(&page, "heal", "").await; // for those who come from now on
     tokio::join!(
         before.stays_quiet_for(Duration::from_secs(3)),
         while_blind.stays_quiet_for(Duration::from_secs(3)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, future, stream};
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
-use tests::{Browser, serve, until};
+use tests::{Browser, root, serve, until};
 
 use crate::browser::{Asked, note, run, site};
 use crate::code;
@@ -41,11 +41,22 @@ impl Ticks {
     }
 }
 
+/// A module that the reader has copied.
+#[handler]
+async fn module(req: &Request) -> Text<String> {
+    let file = root().join("examples/page").join(&req.uri().path()[1..]);
+    Text::Js(std::fs::read_to_string(file).unwrap())
+}
+
 #[tokio::test]
 #[ignore = "needs chromedriver"]
 async fn one_tab_holds_the_stream_for_all_and_comes_back_after_a_502() {
     let ticks = Ticks::default();
-    let url = serve(site(ticks.clone())).await;
+    let mut site = site(ticks.clone());
+    for name in ["shared.js", "stream.js"] {
+        site = site.push(Router::with_path(name).get(module));
+    }
+    let url = serve(site).await;
     let browser = Browser::start().await;
     let mut tabs = vec![browser.tab().await];
     for n in 0..3 {

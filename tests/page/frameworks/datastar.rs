@@ -1,4 +1,4 @@
-//! What Datastar does when a stream is lost, ends or is refused.
+//! Datastar when a stream is lost, ends or is refused: what it does, and what it loses.
 
 use tests::pause;
 
@@ -103,4 +103,16 @@ async fn datastar_has_two_connections_if_it_is_hidden_and_shown_while_it_waits()
     browser.new_tab().await;
     browser.to_tab(tab).await;
     origin.has_open(2).await; // it waited, and then it also came back
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
+async fn datastar_gives_up_after_ten_tries() {
+    let browser = browser().await;
+    let origin = Origin::start(Status(502)).await;
+    browser.open(&origin.page("hasty")).await;
+    origin.asked_times(11).await;
+    origin.answers(Numbers(3));
+    browser.never(&format!("{NUMBERS}.length > 0"), WATCH).await;
+    assert_eq!(origin.asked().len(), 11);
 }

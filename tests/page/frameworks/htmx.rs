@@ -1,10 +1,10 @@
-//! What the extension for SSE in htmx 4 does when a stream is lost, ends or is refused.
+//! The extension for SSE of htmx 4 when a stream is lost, ends or is refused.
 
 use std::time::Duration;
 
 use tests::pause;
 
-use super::origin::{Cut, End, Numbers, Origin, Status};
+use super::origin::{Bytes, Cut, End, More, Numbers, Origin, Status};
 use super::{NUMBERS, WATCH, browser, reports_nothing, shows};
 
 #[tokio::test]
@@ -65,10 +65,27 @@ async fn htmx_closes_what_another_script_removed_with_the_next_event() {
         .await;
     pause(WATCH).await;
     origin.has_open(1).await;
+    origin.sends(More("data: <li>4</li>\n\n"));
+    origin.has_open(0).await;
+
     browser.open(&origin.page("htmx")).await;
     origin.has_open(1).await;
     browser
         .eval("htmx.swap({ target: '#numbers', swap: 'delete', text: '' })")
         .await;
     origin.has_open(0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
+async fn htmx_takes_half_a_line_end_for_an_empty_line() {
+    let browser = browser().await;
+    let start = "data: <li>a</li>\r\n\r\ndata: <li>b\r";
+    let origin = Origin::start(Bytes(start)).await;
+    browser.open(&origin.page("htmx")).await;
+    shows(&browser, "a").await;
+    pause(WATCH / 3).await; // until it has read the rest
+    origin.sends(More("\ndata: c</li>\r\n\r\n"));
+    browser.until("document.querySelector('#numbers').textContent == 'abc'").await;
+    shows(&browser, "a,b").await;
 }

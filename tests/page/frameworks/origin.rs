@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::built;
 
-/// What a request for events gets.
+/// An answer to a request for events.
 #[derive(Clone, Copy)]
 pub enum Answer {
     Status(u16),
@@ -25,13 +25,15 @@ pub enum Answer {
 }
 pub use Answer::{Bytes, Numbers, Status};
 
-/// What happens to the streams that are open.
+/// The fate of the streams that are open.
 #[derive(Clone, Copy)]
 pub enum Fate {
+    /// These bytes come.
+    More(&'static str),
     End,
     Cut,
 }
-pub use Fate::{Cut, End};
+pub use Fate::{Cut, End, More};
 
 /// A server of the pages whose answers to requests for events a test decides.
 pub struct Origin {
@@ -68,9 +70,14 @@ impl Origin {
         Self { url: serve(router).await, events }
     }
 
-    /// Answers so from now on, and lets the open streams end so.
+    /// Answers so from now on, and does this to the open streams.
     pub fn then(&self, fate: Fate, answer: Answer) {
-        *self.events.answer.lock().unwrap() = answer;
+        self.answers(answer);
+        self.sends(fate);
+    }
+
+    /// Does this to the open streams.
+    pub fn sends(&self, fate: Fate) {
         self.events.fate.send(Some(fate)).unwrap();
     }
 
@@ -130,17 +137,22 @@ impl Goal {
         let mut fate = self.0.fate.subscribe();
         fate.mark_unchanged();
         let conn = conn.clone();
-        let open = Open::new(&self.0);
-        let rest = stream::once(async move {
-            let open = open;
+        let stays = (Open::new(&self.0), fate, conn);
+        let rest = stream::unfold(stays, async |(open, mut fate, conn)| {
             fate.changed().await.unwrap();
-            let fate = *fate.borrow();
-            if let Some(Cut) = fate {
-                conn.abort();
-                future::pending::<()>().await;
+            let now = *fate.borrow_and_update();
+            match now {
+                Some(More(bytes)) => {
+                    let bytes = Ok::<_, std::io::Error>(bytes.to_string());
+                    return Some((bytes, (open, fate, conn)));
+                }
+                Some(Cut) => {
+                    conn.abort();
+                    future::pending::<()>().await;
+                }
+                Some(End) | None => {}
             }
-            drop(open);
-            Ok::<_, std::io::Error>(String::new())
+            None
         });
         res.add_header("content-type", "text/event-stream", true).unwrap();
         res.stream(stream::iter([Ok(bytes)]).chain(rest));

@@ -1,5 +1,3 @@
-const tabs = new BroadcastChannel('events'); let last = ''; tabs.onmessage = ({ data: [id, text] }) => { last = id; show(text); };
-navigator.locks.request('events', () => new Promise(function open() { // one tab has the lock, then the next
-  const source = new EventSource(`events?after=${encodeURIComponent(last)}`);
-  source.onmessage = ({ lastEventId: id, data }) => { last = id; tabs.postMessage([id, data]); show(data); };
-  source.onerror = () => source.readyState === EventSource.CLOSED && setTimeout(open, 2_000 + Math.random() * 4_000); }));
+// `shared.js` and `stream.js` are the two files of the chapter at the link: copy both.
+const { share } = await import('./shared.js');
+share('events', { on: { message: (event) => show(event.data) } }); // one tab has the stream, and all hear it

@@ -6,9 +6,9 @@ export function Numbers({ line }) {
   return (
     <section>
       <p id="state">{state.name}</p>
-      <ol id="numbers">
+      <ul id="numbers">
         {events.map(({ lastEventId, data }) => <li key={lastEventId}>{data}</li>)}
-      </ol>
+      </ul>
     </section>
   );
 }

@@ -8,7 +8,7 @@ function Numbers() {
     const source = new EventSource('../events?line=naive');
     source.addEventListener('number', ({ data }) => setNumbers((all) => [...all, data]));
   }, []);
-  return <ol id="numbers">{numbers.map((data, at) => <li key={at}>{data}</li>)}</ol>;
+  return <ul id="numbers">{numbers.map((data, at) => <li key={at}>{data}</li>)}</ul>;
 }
 
 createRoot(document.querySelector('main')).render(<StrictMode><Numbers /></StrictMode>);
