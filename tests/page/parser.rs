@@ -9,7 +9,7 @@ use tests::Browser;
 use tests::cases::{Case, cases};
 use tests::scripted::{HEAD, chunked};
 
-use crate::scene::{Answer, MODULE, Scene, follow, nothing_is_wrong};
+use crate::scene::{Answer, Scene, follow, module, nothing_is_wrong};
 
 /// Reads each stream whole, byte by byte, and where it is short, in two pieces, cut at each
 /// byte. It returns what is not as it should be.
@@ -61,7 +61,7 @@ fn event(event: &Value) -> String {
 }
 
 #[test]
-#[ignore = "needs node"]
+#[ignore = "needs its package: tests/sdk/install"]
 fn the_module_reads_every_case_in_node_too() {
     let folder = TempDir::new().unwrap();
     let main = folder.path().join("main.mjs");
@@ -70,7 +70,7 @@ fn the_module_reads_every_case_in_node_too() {
         "import {{ parser }} from './stream.mjs';
         console.log(JSON.stringify({read}));"
     );
-    fs::write(folder.path().join("stream.mjs"), MODULE).unwrap();
+    fs::write(folder.path().join("stream.mjs"), module()).unwrap();
     fs::write(&main, script).unwrap();
     let node = Command::new("node").arg(&main).output().expect("Node (nodejs)");
     assert!(node.status.success(), "{}", String::from_utf8_lossy(&node.stderr));

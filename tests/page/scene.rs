@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::scripted::HEAD;
-use tests::{Browser, until};
+use tests::{Browser, root, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub const MODULE: &str = include_str!("../../examples/page/stream.js");
+/// The text of the module.
+pub fn module() -> String {
+    std::fs::read_to_string(root().join("examples/page/stream.js")).unwrap()
+}
 
 /// The two ways of reading, as the option `fetch` of the module.
 pub const WAYS: [&str; 2] = ["undefined", "{}"];
@@ -173,9 +176,9 @@ impl Scene {
         let target = line.split_once(' ').unwrap().1.to_string();
         let path = target.split('?').next().unwrap().to_string();
         let page = match &*path {
-            "/" => Some(("text/html", PAGE)),
-            "/stream.js" => Some(("text/javascript", MODULE)),
-            "/worker.js" => Some(("text/javascript", WORKER)),
+            "/" => Some(("text/html", PAGE.to_string())),
+            "/stream.js" => Some(("text/javascript", module())),
+            "/worker.js" => Some(("text/javascript", WORKER.to_string())),
             _ => None,
         };
         if let Some((kind, text)) = page {
@@ -184,7 +187,7 @@ impl Scene {
                 "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
                  connection: close\r\n\r\n"
             );
-            drop(socket.write_all((head + text).as_bytes()).await);
+            drop(socket.write_all(format!("{head}{text}").as_bytes()).await);
             return;
         }
         let (number, answer) = {
