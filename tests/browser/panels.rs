@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use salvo::Router;
 use salvo::serve_static::StaticDir;
+use serde_json::json;
 use tests::{Browser, Program, root, run_book, serve, within};
 
 /// Bytes that the chapter on `tick` may transfer, as they travel: compressed, with their heads.
@@ -276,7 +277,8 @@ async fn all_tabs_share_one_reload_stream() {
     let mut tabs = Vec::new();
     for n in 1..=10 {
         tabs.push(browser.new_tab().await);
-        browser.run_first(count).await;
+        let add = "Page.addScriptToEvaluateOnNewDocument";
+        browser.devtools(add, json!({ "source": count })).await;
         browser.open(&url).await;
         browser.eval("window.old = true").await;
         let share = "navigator.locks.query().then(({ held, pending }) => [...held, ...pending]

@@ -39,7 +39,8 @@ impl Cable {
         let name = format!("sse{process}n{number}");
         // Addresses for tests of networks (RFC 2544), four for each cable.
         let net = format!("198.18.{}", process % 256);
-        let (here, there) = (4 * number + 1, 4 * number + 2);
+        let here = 4 * number + 1;
+        let there = here + 1;
         ip(&format!("netns add {name}"));
         let cable = Self { there: format!("{net}.{there}"), name };
         let Self { name, .. } = &cable;

@@ -82,7 +82,7 @@ impl Trial {
         counts.len() == Kind::ALL.len() && counts.values().sum::<usize>() >= faults
     }
 
-    /// What has come on a lane, from the place on that its first event has given it.
+    /// The events of a lane, from the place on that its first event has given it.
     pub async fn heard(&self, lane: &str) -> Vec<Heard> {
         let events = self.browser.eval(&format!("lanes.{lane}.events")).await;
         serde_json::from_value(events).unwrap()
