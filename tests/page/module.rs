@@ -187,16 +187,10 @@ async fn a_refusal_by_cors_is_told_from_a_server_that_is_down() {
             follow(&browser, "shut", &url, &options(way, "")).await;
             // Nobody is there.
             follow(&browser, "down", &nobody, &options(way, "")).await;
-            // Once it was open; then a proxy answers, who does not know about CORS.
-            let mut answers: Vec<_> = vec![Stays(FOREIGN)];
-            answers[0] = Bytes(
-                format!("{FOREIGN}retry: 50\n\nid: 7\ndata: a\n\n")
-                    .into_bytes()
-                    .into(),
-            );
-            answers.extend(vec![Status(502, ""); 6]);
-            answers.push(Bytes(format!("{FOREIGN}{END}").into_bytes().into()));
-            other.answers("/proxy", answers);
+            // Once it was open; then a proxy answers, which does not know about CORS.
+            let first = format!("{FOREIGN}retry: 50\n\nid: 7\ndata: a\n\n");
+            let first = Bytes(first.into_bytes().into());
+            other.answers("/proxy", [first, Status(502, "")]);
             let url = format!("{}/proxy", other.url);
             follow(&browser, "proxy", &url, &options(way, "")).await;
 
@@ -208,6 +202,13 @@ async fn a_refusal_by_cors_is_told_from_a_server_that_is_down() {
             assert_eq!(browser.eval(waits).await, json!(3), "{way}");
             other.is_left("/closed").await;
 
+            let fails =
+                "proxy.states.filter(({ why }) => why === 'unreachable').length";
+            let over = "proxy.stream.state.name === 'refused'";
+            browser.until(&format!("{fails} > 4 || {over}")).await;
+            assert_eq!(browser.eval(over).await, json!(false), "{way}");
+            let end = Bytes(format!("{FOREIGN}{END}").into_bytes().into());
+            other.now("/proxy", [end]);
             browser.until("proxy.stream.state.name === 'ended'").await;
             assert_eq!(data(&browser, "proxy").await, json!(["a", "a"]));
             let back = other.asked("/proxy").pop().unwrap();
