@@ -62,7 +62,7 @@ export function stream(url, options = {}) {
   let repeats = /** @type {boolean | undefined} */ (undefined); // until a connection's first id
   let base = Math.max(options.retry ?? 1_000, MIN_WAIT);
   let failures = 0; // in a row
-  let unclear = 0; // among those before it was ever open
+  let unclear = 0; // in a row, without a reason that shows
   let opened = 0; // when it was, the last time
   let heard = 0; // when the last sign of life came
   let source = /** @type {EventSource | undefined} */ (undefined); // the last one
@@ -93,7 +93,8 @@ export function stream(url, options = {}) {
   // ANCHOR: listen
   /** Reads by EventSource, which comes back unless it is CLOSED. @param {AbortSignal} signal */
   function listen(signal) {
-    const mine = source = new EventSource(here(), { withCredentials });
+    const mine = new EventSource(here(), { withCredentials });
+    source = mine;
     signal.addEventListener('abort', () => mine.close());
     mine.onopen = open;
     mine.onerror = (event) => {
@@ -102,6 +103,13 @@ export function stream(url, options = {}) {
       forgive();
       show({ name: 'waiting', why: 'lost' });
     };
+    hear(mine);
+  }
+  // ANCHOR_END: listen
+
+  // ANCHOR: hear
+  /** Takes the events of an EventSource. @param {EventSource} mine */
+  function hear(mine) {
     let before = ''; // the last event ID of this source
     for (const type of new Set(['message', ...Object.keys(on), ...ends])) {
       mine.addEventListener(type, ({ data, lastEventId: id }) => {
@@ -116,7 +124,7 @@ export function stream(url, options = {}) {
       });
     }
   }
-  // ANCHOR_END: listen
+  // ANCHOR_END: hear
 
   // ANCHOR: look
   /** Asks which answer has closed an EventSource. @param {AbortSignal} signal */
@@ -197,6 +205,7 @@ export function stream(url, options = {}) {
 
   function open() {
     opened = Date.now();
+    unclear = 0;
     repeats = undefined;
     sign();
     show({ name: 'open' });
@@ -362,8 +371,8 @@ function isEventStream(type) {
 
 /** Whether an answer is more than a head that breaks off, which browsers take for a whole one
  *  over `http:`: then it has neither a length nor a body. @param {Response} answer */
-async function isWhole({ headers, body }) {
-  if (headers.has('content-length')) return true;
+async function isWhole({ url, headers, body }) {
+  if (!url.startsWith('http:') || headers.has('content-length')) return true;
   const first = await body?.getReader().read().catch(() => ({ done: true }));
   return !first?.done;
 }

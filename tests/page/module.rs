@@ -19,6 +19,7 @@ use crate::waking::{ONLINE, PAGEHIDE, PAGESHOW};
 async fn an_answer_that_may_pass_is_asked_for_again_and_any_other_is_final() {
     each(async |scene, browser, way| {
         comes_back(scene, browser, way).await;
+        comes_back_after_heads_that_break_off(scene, browser, way).await;
         waits(scene, browser, way).await;
         gives_up(scene, browser, way).await;
         reads_any_case(scene, browser, way).await;
@@ -52,6 +53,26 @@ async fn comes_back(scene: &Scene, browser: &Browser, way: &str) {
         assert_eq!(states[0], "connecting");
         assert_eq!(states[states.len() - 1], "ended event");
     }
+}
+
+/// Browsers take a head that breaks off for a whole one, without the type.
+async fn comes_back_after_heads_that_break_off(
+    scene: &Scene,
+    browser: &Browser,
+    way: &str,
+) {
+    scene.open(browser).await;
+    let cut = Bytes(b"HTTP/1.1 200 OK\r\nx-a: b\r\n".as_slice().into());
+    // Three in a row, and again three after it was open.
+    let three = || vec![seen(way, &cut); 3].concat();
+    let mut answers = three();
+    answers.push(Ends("retry: 50\nid: 1\ndata: a\n\n"));
+    answers.extend(three());
+    answers.push(Ends(END));
+    scene.answers("/cut", answers);
+    follow(browser, "cut", "cut", &options(way, "")).await;
+    browser.until("['ended', 'refused'].includes(cut.stream.state.name)").await;
+    assert_eq!(data(browser, "cut").await, json!(["a", "a"]));
 }
 
 async fn waits(scene: &Scene, browser: &Browser, way: &str) {
@@ -166,16 +187,10 @@ async fn a_refusal_by_cors_is_told_from_a_server_that_is_down() {
             follow(&browser, "shut", &url, &options(way, "")).await;
             // Nobody is there.
             follow(&browser, "down", &nobody, &options(way, "")).await;
-            // Once it was open; then a proxy answers, who does not know about CORS.
-            let mut answers: Vec<_> = vec![Stays(FOREIGN)];
-            answers[0] = Bytes(
-                format!("{FOREIGN}retry: 50\n\nid: 7\ndata: a\n\n")
-                    .into_bytes()
-                    .into(),
-            );
-            answers.extend(vec![Status(502, ""); 6]);
-            answers.push(Bytes(format!("{FOREIGN}{END}").into_bytes().into()));
-            other.answers("/proxy", answers);
+            // Once it was open; then a proxy answers, which does not know about CORS.
+            let first = format!("{FOREIGN}retry: 50\n\nid: 7\ndata: a\n\n");
+            let first = Bytes(first.into_bytes().into());
+            other.answers("/proxy", [first, Status(502, "")]);
             let url = format!("{}/proxy", other.url);
             follow(&browser, "proxy", &url, &options(way, "")).await;
 
@@ -187,6 +202,13 @@ async fn a_refusal_by_cors_is_told_from_a_server_that_is_down() {
             assert_eq!(browser.eval(waits).await, json!(3), "{way}");
             other.is_left("/closed").await;
 
+            let fails =
+                "proxy.states.filter(({ why }) => why === 'unreachable').length";
+            let over = "proxy.stream.state.name === 'refused'";
+            browser.until(&format!("{fails} > 4 || {over}")).await;
+            assert_eq!(browser.eval(over).await, json!(false), "{way}");
+            let end = Bytes(format!("{FOREIGN}{END}").into_bytes().into());
+            other.now("/proxy", [end]);
             browser.until("proxy.stream.state.name === 'ended'").await;
             assert_eq!(data(&browser, "proxy").await, json!(["a", "a"]));
             let back = other.asked("/proxy").pop().unwrap();

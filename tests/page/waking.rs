@@ -263,6 +263,15 @@ async fn repeats(scene: &Scene, browser: &Browser, way: &str) {
         expected.as_array_mut().unwrap().extend(more);
         assert_eq!(data(browser, name).await, expected, "{name}, {way}");
     }
+    // The same on a connection that the module has opened itself.
+    let mut answers = vec![Ends(start)];
+    answers.extend(seen(way, &Status(503, "")));
+    answers.push(Ends(place));
+    scene.answers("/placed", answers);
+    follow(browser, "placed", "placed", &options(way, "")).await;
+    browser.until("placed.stream.state.name === 'ended'").await;
+    let expected = json!(["a", "b", "c", "new", "d"]);
+    assert_eq!(data(browser, "placed").await, expected, "{way}");
     // The page begins after an event, and the server with it.
     scene.answers("/after", [Ends(all)]);
     let after = options(way, "after: '3', seen: new Set(['1', '2', '3'])");
@@ -301,6 +310,17 @@ async fn waits_grow_and_start_again_with_an_event() {
             let waited = (two[1].at - two[0].at).as_millis() as u64;
             assert!(waited + 1 >= wait, "{waited} ms, not {wait}");
         }
+        // Half a minute without a failure ends the row of them. The page's clock is put on.
+        scene.answers("/late", [no(), no(), no(), Open(":\n\n")]);
+        follow(&browser, "late", "late", "{ fetch: {}, silence: 1_000 }").await;
+        browser.until("late.stream.state.name === 'open'").await;
+        browser
+            .eval("(window.now = Date.now, Date.now = () => now() + 31_000, 0)")
+            .await;
+        browser.until("late.names().includes('waiting silent')").await;
+        let wait = "late.states.findLast(({ why }) => why === 'silent').wait <= 75";
+        assert_eq!(browser.eval(wait).await, json!(true));
+        browser.eval("(late.stream.close(), Date.now = now, 0)").await;
         // At most half a minute, and the half of it more. Each look at the page is a wake-up.
         scene.answers("/two", [no()]);
         follow(&browser, "two", "two", "{ fetch: {}, retry: 20_000 }").await;
