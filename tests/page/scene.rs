@@ -101,7 +101,7 @@ pub struct Asked {
 
 #[derive(Default)]
 struct Path {
-    /// What comes next; the last one stays.
+    /// The answers that come next; the last one stays.
     answers: VecDeque<Answer>,
     asked: Vec<Asked>,
 }
@@ -268,11 +268,12 @@ async fn read(socket: &mut TcpStream) -> Option<(String, String)> {
 /// Follows a stream in the page, with these options of the module, and keeps what it does
 /// under this name.
 pub async fn follow(browser: &Browser, name: &str, url: &str, options: &str) {
-    let (name, url) = (json!(name), json!(url));
+    let name = json!(name);
+    let url = json!(url);
     browser.eval(&format!("(follow({name}, {url}, {options}), 0)")).await;
 }
 
-/// What the page hears: the data of each event.
+/// The data of each event that the page has heard.
 pub async fn data(browser: &Browser, name: &str) -> Value {
     browser.eval(&format!("{name}.events.map(([, data]) => data)")).await
 }

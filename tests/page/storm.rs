@@ -54,7 +54,7 @@ struct Storm {
     browser: Browser,
     url: String,
     tabs: Vec<WindowHandle>,
-    /// What the tabs have had that are gone, each with the ID after which it began.
+    /// The events of tabs that are gone, each with the ID after which it began.
     gone: Vec<(String, Vec<Heard>)>,
     random: Random,
     acts: BTreeMap<Act, usize>,
@@ -70,7 +70,7 @@ impl Storm {
         self.tabs.push(tab);
     }
 
-    /// What the tab in front has had, which must be without an error.
+    /// The place and the events of the tab in front, which must be without an error.
     async fn look(&self) -> (String, Vec<Heard>) {
         let tab = self.browser.eval("[tab.place, tab.notes, tab.wrong]").await;
         assert_eq!(tab[2], json!([]));
