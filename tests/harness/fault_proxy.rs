@@ -399,9 +399,12 @@ impl Line<'_> {
         loop {
             payload.extend(chunks.read(&wire));
             wire.clear();
-            if let Some(retry) = memmem::find(&payload, b"retry: 1000") {
+            for second in [&b"retry: 1000"[..], b"retry:1000"] {
                 // The programs of the book ask for a second, and a run has no time.
-                payload[retry..][..11].copy_from_slice(b"retry: 0050");
+                if let Some(retry) = memmem::find(&payload, second) {
+                    let end = retry + second.len();
+                    payload[end - 4..end].copy_from_slice(b"0050");
+                }
             }
             if kind != Some(Merged) || payload.len() >= MERGED {
                 let size = if kind == Some(Pieces) { 3 } else { usize::MAX };
