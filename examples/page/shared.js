@@ -157,9 +157,9 @@ export function share(url, {
     if (!navigator.locks) return takeLead(renew());
     channel = new BroadcastChannel(name);
     channel.onmessage = hear;
-    heard = -QUIET;
-    asked = false;
+    heard = performance.now();
     request(steal);
+    say({ ask: true });
     look();
   }
   // ANCHOR_END: join
