@@ -107,11 +107,8 @@ export function share(url, {
   /** Waits for the lock, or takes it from a leader that hangs. */
   function request(steal) {
     const mine = renew();
-    navigator.locks.request(
-      name,
-      steal ? { steal } : { signal: mine.signal },
-      () => mine === turn && takeLead(mine),
-    ).catch(() => {
+    const how = steal ? { steal } : { signal: mine.signal };
+    navigator.locks.request(name, how, () => mine === turn && takeLead(mine)).catch(() => {
       if (mine !== turn) return; // left, or on its next turn
       if (!leads) return takeLead(mine); // a page without an origin has no locks
       request(); // it was robbed: it hung, and another tab has the stream
@@ -160,9 +157,9 @@ export function share(url, {
     if (!navigator.locks) return takeLead(renew());
     channel = new BroadcastChannel(name);
     channel.onmessage = hear;
-    heard = -QUIET;
-    asked = false;
+    heard = performance.now();
     request(steal);
+    say({ ask: true });
     look();
   }
   // ANCHOR_END: join

@@ -157,7 +157,6 @@ async fn a_leader_that_is_left_is_kept_by_chromium_and_has_missed_nothing_when_i
 }
 
 /// A lock is held.
-
 const HELD: &str = "navigator.locks.query().then(({ held }) => held.length === 1)";
 
 #[tokio::test]
@@ -191,7 +190,6 @@ async fn chromium_keeps_a_page_with_its_lock_and_those_who_wait_get_nothing() {
 }
 
 /// A page that has something when it is left: whether it is kept for a way back.
-
 struct Left {
     has: &'static str,
     in_chromium: bool,
