@@ -134,9 +134,8 @@ export function share(url, {
     isLate = false;
     leads = true;
     open((event) => {
-      const before = last;
-      say({ event, before });
-      hand(event, before);
+      say({ event, before: last });
+      hand(event, last);
     });
     return new Promise((letGo) => mine.signal.addEventListener('abort', letGo));
   }

@@ -44,6 +44,11 @@ async fn build() -> PathBuf {
     assert!(datastar.contains(CDN));
     let datastar = datastar.replace(CDN, "");
     fs::write(dist.join("datastar.html"), &datastar).unwrap();
+    // The same with the defaults of htmx.
+    let htmx = fs::read_to_string(dist.join("htmx.html")).unwrap();
+    let (start, rest) = htmx.split_once(" hx-status").unwrap();
+    let (_, end) = rest.split_once("delay:2s\"").unwrap();
+    fs::write(dist.join("bare.html"), format!("{start}{end}")).unwrap();
     // The same with the defaults of Datastar, and with short waits.
     let (start, rest) = datastar.split_once(",\n    { retry").unwrap();
     let (_, end) = rest.split_once('}').unwrap();

@@ -146,8 +146,8 @@ async fn page() -> Text<&'static str> {
         r#"<!doctype html><title>a phone</title><script type=module>
         import { stream } from './stream.js';
         const hear = (one) => ({ data }) => one.heard.push(Number(data));
-        window.native = () => {
-            const one = { heard: [], errors: 0, source: new EventSource('numbers') };
+        window.native = (url = 'numbers') => {
+            const one = { heard: [], errors: 0, source: new EventSource(url) };
             one.source.addEventListener('number', hear(one));
             one.source.onerror = () => { one.errors += 1; };
             return one;
@@ -227,9 +227,12 @@ async fn a_lost_link_looks_open_to_eventsource_and_the_module_notices_its_silenc
 #[ignore = "needs chromedriver, firefox-esr, webkit2gtk-driver and root"]
 async fn after_a_change_of_network_firefox_closes_a_quiet_stream_for_good() {
     let browsers = Browser::all().await;
-    let url = serve(around(quiet)).await;
+    let busy = Router::with_path("busy").get(numbers());
+    let url = serve(around(quiet).push(busy)).await;
+    let begin =
+        "window.a = native(), window.b = follow({}), window.c = native('busy')";
     for browser in &browsers {
-        follow(browser, &url, "window.a = native(), window.b = follow({})").await;
+        follow(browser, &url, begin).await;
         let open = "a.source.readyState == 1 && b.states.includes('open')";
         browser.until(open).await;
     }
@@ -238,6 +241,9 @@ async fn after_a_change_of_network_firefox_closes_a_quiet_stream_for_good() {
     firefox.until("a.source.readyState == EventSource.CLOSED").await;
     firefox.until("b.stream.state.name == 'open' && b.states.length > 2").await;
     firefox.never("a.source.readyState != EventSource.CLOSED", 2 * WATCH).await;
+    for browser in &browsers {
+        assert_eq!(browser.eval("c.errors").await, 0, "{}", browser.name());
+    }
     for browser in [chromium, webkit] {
         let nothing = json!([0, 1, 2]);
         let state = browser.eval("[a.errors, a.source.readyState, b.states.length]");

@@ -190,13 +190,17 @@ async fn the_end_of_the_stream_is_the_end_in_all_tabs() {
         numbers.append();
         numbers.send("note", "over");
         have_all(&browser, &tabs, 1).await;
-        for tab in tabs {
-            browser.to_tab(tab).await;
+        for tab in &tabs {
+            browser.to_tab(tab.clone()).await;
             browser.until("shared.state.name === 'ended'").await;
             assert_eq!(browser.eval("shared.state.why").await, "event");
             assert_eq!(browser.eval("notes").await, json!(["over"]));
         }
         until("no connection", async || numbers.open() == 0).await;
+        // The lock is free: nobody waits for a stream that is over.
+        let free = "navigator.locks.query()
+            .then(({ held, pending }) => held.length + pending.length === 0)";
+        browser.until(free).await;
         assert_eq!(numbers.asked(), 1);
     }
 }

@@ -96,16 +96,18 @@ impl Proxy {
         });
         let fate = fate.flatten();
         let answer = match fate {
-            Some(Fate::Status(status)) => format!("{status} No\r\n\r\n"),
-            Some(Fate::Busy) => format!("429 No\r\nretry-after: {BUSY}\r\n\r\n"),
-            Some(Fate::Html) => {
-                "200 OK\r\ncontent-type: text/html\r\n\r\n<p>".into()
+            Some(Fate::Status(204)) => "204 No Content\r\n\r\n",
+            // Without its length it could be a head that breaks off.
+            Some(Fate::Status(status)) => {
+                &format!("{status} No\r\ncontent-length: 2\r\n\r\nno")
             }
+            Some(Fate::Busy) => &format!("429 No\r\nretry-after: {BUSY}\r\n\r\n"),
+            Some(Fate::Html) => "200 OK\r\ncontent-type: text/html\r\n\r\n<p>",
             _ => return self.relay(client, &request, fate).await,
         };
-        let close = "connection: close\r\n\r\n";
-        let answer = answer.replacen("\r\n\r\n", &format!("\r\n{close}"), 1);
-        client.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await?;
+        let (status, rest) = answer.split_once("\r\n").unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\n{rest}");
+        client.write_all(answer.as_bytes()).await?;
         client.shutdown().await
     }
 

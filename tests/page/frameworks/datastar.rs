@@ -2,7 +2,7 @@
 
 use tests::pause;
 
-use super::origin::{Bytes, Cut, End, Numbers, Origin, Status};
+use super::origin::{Bytes, Cut, End, More, Numbers, Origin, Status};
 use super::{NUMBERS, WATCH, browser, reports_nothing, shows};
 
 #[tokio::test]
@@ -115,4 +115,18 @@ async fn datastar_gives_up_after_ten_tries() {
     origin.answers(Numbers(3));
     browser.never(&format!("{NUMBERS}.length > 0"), WATCH).await;
     assert_eq!(origin.asked().len(), 11);
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
+async fn datastar_reads_a_line_end_that_comes_in_two_pieces() {
+    let browser = browser().await;
+    let start = "event: datastar-patch-elements\r\ndata: selector #numbers\r\n\
+                 data: mode append\r\ndata: elements <li>b\r";
+    let origin = Origin::start(Bytes(start)).await;
+    browser.open(&origin.page("datastar")).await;
+    origin.has_open(1).await;
+    pause(WATCH / 3).await; // until it has read the lines
+    origin.sends(More("\ndata: elements c</li>\r\n\r\n"));
+    shows(&browser, "b\\nc").await;
 }

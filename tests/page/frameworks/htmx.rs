@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::pause;
 
-use super::origin::{Bytes, Cut, End, More, Numbers, Origin, Status};
+use super::origin::{Bytes, Cut, End, More, Nothing, Numbers, Origin, Status};
 use super::{NUMBERS, WATCH, browser, reports_nothing, shows};
 
 #[tokio::test]
@@ -13,13 +13,38 @@ async fn htmx_shows_an_error_that_is_its_first_answer_and_never_asks_again() {
     let browser = browser().await;
     for status in [404, 502] {
         let origin = Origin::start(Status(status)).await;
-        browser.open(&origin.page("htmx")).await;
+        browser.open(&origin.page("bare")).await;
         let shown = "document.querySelector('#numbers h1')?.textContent";
         browser.until(&format!("{shown} == 'Not what you want'")).await;
         origin.answers(Numbers(3));
         browser.never(&format!("{NUMBERS}.length > 0"), WATCH).await;
         assert_eq!(origin.asked().len(), 1);
     }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver, and the frameworks: tests/sdk/install"]
+async fn htmx_asks_again_after_an_error_if_its_trigger_says_so() {
+    let browser = browser().await;
+    let origin = Origin::start(Status(502)).await;
+    browser.open(&origin.page("htmx")).await;
+    origin.asked_times(2).await;
+    origin.answers(Nothing);
+    let before = origin.asked().len();
+    origin.asked_times(before + 3).await;
+    let list = "document.querySelector('#numbers').innerHTML";
+    assert_eq!(browser.eval(list).await, "");
+    origin.answers(Numbers(3));
+    shows(&browser, "1,2,3").await;
+
+    // A stream that was lost is not asked for by the trigger, too.
+    let before = origin.asked().len();
+    origin.then(Cut, Status(502));
+    origin.asked_times(before + 2).await;
+    origin.answers(Numbers(3));
+    shows(&browser, "1,2,3,4,5,6").await;
+    pause(WATCH * 2).await; // longer than the trigger waits
+    origin.has_open(1).await;
 }
 
 #[tokio::test]

@@ -17,13 +17,15 @@ use super::built;
 #[derive(Clone, Copy)]
 pub enum Answer {
     Status(u16),
+    /// No answer: the connection is cut.
+    Nothing,
     /// A stream of so many numbers, after the last one that the request names. It stays
     /// open.
     Numbers(u32),
     /// A stream of these bytes. It stays open.
     Bytes(&'static str),
 }
-pub use Answer::{Bytes, Numbers, Status};
+pub use Answer::{Bytes, Nothing, Numbers, Status};
 
 /// The fate of the streams that are open.
 #[derive(Clone, Copy)]
@@ -126,6 +128,10 @@ impl Goal {
                     res.render(Text::Html("<h1>Not what you want</h1>"));
                 }
                 return;
+            }
+            Nothing => {
+                conn.abort();
+                return future::pending().await;
             }
             Numbers(count) => {
                 let last: u32 = last.parse().unwrap_or(0);
