@@ -117,7 +117,7 @@ export function stream(url, options = {}) {
         // It does not show whose an id is. A new one is the event's own. The last one again may
         // have come without an event: after it, nothing is taken for a repetition.
         const isOwn = id !== before && (before !== '' || id !== last);
-        if (!isOwn && id) repeats ??= false;
+        if (!isOwn && id && id === last) repeats ??= false;
         before = id;
         sign();
         hand({ type, data, lastEventId: isOwn ? id : last }, isOwn);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use std::time::Instant;
 
 use serde_json::json;
-use tests::fault_proxy::Kind;
+use tests::fault_proxy::{Fault, Kind};
 use tests::{Browser, Program, Run, pause, within};
 
 use crate::trial::{
@@ -194,4 +194,37 @@ async fn a_page_of_llm_gets_whole_answers_in_a_run_of_faults() {
     let version = trial.browser.version();
     let what = format!("llm, Chromium {version}: {tokens} tokens, {table}\n{ends}");
     run.done("page-faults-llm", &what, &[]);
+}
+
+/// A browser counts what the module drops: its own `Last-Event-ID` is then an older one.
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_replay_that_is_cut_is_still_dropped() {
+    let (feed, _folder) = feed().await;
+    let client = reqwest::Client::new();
+    for number in 1..=12 {
+        note(&feed, &client, &format!("note {number}")).await;
+    }
+    let mut events = feed.events("/events?from=start").await;
+    let log = read_to(&mut events, "note 12").await;
+    let log = only(&log, &["note"]);
+    let trial = Trial::start(Browser::start().await, &feed, "/events").await;
+    trial.proxy.draw(|_, requests| match requests {
+        0 => Some(Fault { kind: Kind::End, at: 500 }),
+        1 => Some(Fault { kind: Kind::End, at: 60 }),
+        2 => Some(Fault { kind: Kind::Repeat, at: 200 }),
+        _ => None,
+    });
+    let first = &log[0].0;
+    let path = |_: &str| format!("events?after={first}");
+    trial.follow(path, &["begin", "note"]).await;
+    for lane in LANES {
+        let all =
+            format!("lanes.{lane}.events.some((event) => event[2] == 'note 12')");
+        trial.browser.until(&all).await;
+        let came = only(&trial.heard(lane).await, &["note"]);
+        assert_whole(lane, &came, &log[1..]);
+    }
+    let counts = trial.proxy.counts();
+    assert_eq!(counts[&Kind::Repeat], 2, "{counts:?}");
 }
