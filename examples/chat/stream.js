@@ -409,7 +409,7 @@ export function parser(onEvent, onRetry, onId, id = '') {
     lines[0] = line + lines[0];
     line = lines.pop() ?? '';
     lines.forEach(take);
-    if (line.length + data.length > MAX_EVENT) throw new RangeError('The event is too large.');
+    if (line.length + data.length > MAX_EVENT) throw new RangeError('too large');
   };
   // ANCHOR_END: parser
 
