@@ -7,7 +7,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tests::{Browser, Run, serve, until};
 
-use crate::numbers::{Numbers, begin, begin_in_tabs, have_all, site};
+use crate::numbers::{
+    Numbers, begin, begin_in_tabs, have_all, site, site_that_robs,
+};
 
 /// Lets the script of a page run for 15 s without a pause. It says when it begins.
 const HANG: &str = "setTimeout(() => {
@@ -268,7 +270,7 @@ async fn firefox_looks_for_locks_and_streams_before_a_page_can_let_go_of_them() 
 async fn a_leader_that_hangs_is_robbed_once_and_follows_when_it_wakes_up() {
     join_all(Browser::both().await.map(async |browser| {
         let numbers = Numbers::default();
-        let url = serve(site(&numbers)).await;
+        let url = serve(site_that_robs(&numbers)).await;
         let tabs = begin_in_tabs(&browser, &url, 3, "").await;
         numbers.append();
         have_all(&browser, &tabs, 1).await;
