@@ -26,7 +26,7 @@ struct Short {
 }
 
 /// For each byte of the answer, its head included: a page reads the run on a connection that
-/// breaks there, and comes back. 1 in 20 bytes, or each with `WHOLE=1`.
+/// breaks there, and comes back. 1 in 60 bytes, or each with `WHOLE=1`.
 async fn at_every_byte(browser: Browser, short: &Short, run: &Run) -> String {
     let trial = Trial::start(browser, &short.program, short.stream).await;
     let cut = |lane: &str, requests| {
@@ -67,7 +67,7 @@ async fn at_every_byte(browser: Browser, short: &Short, run: &Run) -> String {
         let name = format!("{lane}-{MANY}");
         let whole = trial.proxy.asked().into_iter().find(|one| one.lane == name);
         let whole = whole.expect("it has asked").sent;
-        let step = run.size(1, 20);
+        let step = run.size(1, 60);
         let first = (run.seed % step as u64) as usize;
         let numbers: Vec<_> = (first..=whole).step_by(step).collect();
         for some in numbers.chunks(50) {
