@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use crate::events::{Event, Events};
@@ -35,6 +35,15 @@ async fn act(server: &mut Subject, act: &str, time: Duration) -> Result<(), Faul
 async fn back(server: &mut Subject, id: &str) -> Result<Events, Fault> {
     let get = server.request(Method::GET, EVENTS).await?;
     server.events_of(get.header("last-event-id", id)).await
+}
+
+/// The answer to a reader with this id, or without one.
+async fn answer(server: &mut Subject, id: Option<&str>) -> Result<Response, Fault> {
+    let mut get = server.request(Method::GET, EVENTS).await?;
+    if let Some(id) = id {
+        get = get.header("last-event-id", id);
+    }
+    server.send(get).await
 }
 
 /// The next event, which has to be a number, and the number.
@@ -139,7 +148,7 @@ async fn portal(server: &mut Subject) -> Result<(), Fault> {
     }
 }
 
-fn content_type(answer: &reqwest::Response) -> String {
+fn content_type(answer: &Response) -> String {
     let value = answer.headers().get("content-type");
     value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase()
 }
@@ -176,15 +185,22 @@ async fn over(server: &mut Subject) -> Result<(), Fault> {
         return Err(Fault::new("other", "event: end", came));
     };
     // A server that still has something for ann says 200.
-    let get = server.request(Method::GET, EVENTS).await?;
-    let answer = server.send(get.header("last-event-id", &last.id)).await?;
-    expect("lost", answer.status() == StatusCode::OK, 200, answer.status())?;
+    let status = answer(server, Some(&last.id)).await?.status();
+    expect("lost", status == StatusCode::OK, 200, status)?;
     let (came, _) = number(&mut back(server, &last.id).await?).await?;
     let should = format_args!("data: {}", mine + 1).to_string();
     expect("lost", came == mine + 1, should, format_args!("data: {came}"))?;
-    let get = server.request(Method::GET, EVENTS).await?;
-    let answer = server.send(get.header("last-event-id", &end.id)).await?;
-    expect("again", answer.status() == StatusCode::NO_CONTENT, 204, answer.status())
+    let status = answer(server, Some(&end.id)).await?.status();
+    expect("again", status == StatusCode::NO_CONTENT, 204, status)?;
+    for id in [Some("foreign"), None] {
+        let answer = answer(server, id).await?;
+        let status = answer.status();
+        expect("foreign", status == StatusCode::OK, 200, status)?;
+        let came = content_type(&answer);
+        let is_stream = came.starts_with("text/event-stream");
+        expect("type", is_stream, "text/event-stream", came)?;
+    }
+    Ok(())
 }
 
 async fn retry_after(server: &mut Subject) -> Result<(), Fault> {
