@@ -100,20 +100,26 @@ async fn heartbeat(server: &mut Subject) -> Result<(), Fault> {
     act(server, "delay", Duration::from_secs(20)).await?;
     let mut comments = 0;
     let mut block = Vec::new();
-    loop {
+    let is_whole = loop {
         let line = events.line().await?.ok_or_else(closed)?;
         if line.starts_with(':') {
             comments += 1;
             expect("comment", comments < 2, "event: heartbeat", &line)?;
+        } else if block.contains(&line) {
+            break false; // the next one begins, and no empty line was between them
         } else if !line.is_empty() {
             block.push(line);
         } else if block.iter().any(|line| is_field(line, "event", "heartbeat")) {
-            break;
+            break true;
         } else {
+            let is_usual = block.iter().any(|line| is_field(line, "event", "number"))
+                || block.iter().all(|line| field(line).0 == "retry");
+            expect("other", is_usual, "event: heartbeat", block.join("\n"))?;
             block.clear();
         }
-    }
+    };
     let came = block.join("\n");
+    expect("open", is_whole, "event: heartbeat\ndata:\n\n", &came)?;
     let has = |name: &str| block.iter().any(|line| field(line).0 == name);
     expect("empty", has("data"), "event: heartbeat\ndata:", &came)?;
     expect("id", !has("id"), "event: heartbeat\ndata:", &came)
