@@ -136,13 +136,15 @@ fn is_field(line: &str, name: &str, value: &str) -> bool {
 }
 
 async fn portal(server: &mut Subject) -> Result<(), Fault> {
-    number(&mut server.events(EVENTS).await?).await?;
+    let mut ann = server.events(EVENTS).await?;
+    number(&mut ann).await?;
     act(server, "portal", SHORT).await?;
     let until = Instant::now() + SHORT;
     let answer = server.get(EVENTS).await?;
     has_status(&answer, 200)?;
     let came = content_type(&answer);
     expect("stream", came.starts_with("text/html"), "text/html", &came)?;
+    number(&mut ann).await?;
     loop {
         let came = content_type(&server.get(EVENTS).await?);
         if came.starts_with("text/event-stream") {
