@@ -130,6 +130,11 @@ impl Line {
         self.faults.borrow().delay
     }
 
+    /// Whether no number follows.
+    pub fn is_over(&self) -> bool {
+        self.faults.borrow().end.is_some()
+    }
+
     // ANCHOR: act
     /// Does what the reader asks for, and says whether it knows that.
     pub fn act(&self, act: &str, time: Duration) -> bool {

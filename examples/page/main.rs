@@ -229,7 +229,7 @@ fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) 
     res.stream(events.map(Ok::<_, Infallible>));
 }
 
-/// Says how many connections a line has, and how late its events are.
+/// Says how many connections a line has, how late its events are, and whether it is over.
 #[derive(Clone)]
 struct Look(Arc<Lines>);
 
@@ -238,8 +238,9 @@ impl Look {
     async fn handle(&self, req: &Request) -> Text<String> {
         let line = find(&self.0, req).ok(); // nobody may have listened yet
         let open = line.as_ref().map_or(0, |line| line.open());
-        let delay = line.map_or(0, |line| line.delay().as_millis());
-        Text::Json(format!(r#"{{"open":{open},"delay":{delay}}}"#))
+        let delay = line.as_ref().map_or(0, |line| line.delay().as_millis());
+        let over = line.is_some_and(|line| line.is_over());
+        Text::Json(format!(r#"{{"open":{open},"delay":{delay},"over":{over}}}"#))
     }
 }
 

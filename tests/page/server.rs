@@ -235,6 +235,8 @@ impl Windows {
                  window.$ = (n, id) => frames[n].document.querySelector(id),
                  window.all = (holds) => [0, 1, 2].every(holds),
                  window.is = (state) => all((n) => $(n, '#state')?.dataset.name === state),
+                 window.leads = (n) => $(n, '#role[data-leads]:not([hidden])')?.textContent === 'leads',
+                 window.leaders = () => [0, 1, 2].filter(leads),
                  window.counted = (n) => Number($(n, '#counted')?.textContent),
                  window.more = (count) => {
                    const before = [0, 1, 2].map(counted);
@@ -259,10 +261,19 @@ impl Windows {
         self.0.until(&noted).await;
     }
 
-    /// Clicks in the window that leads, or in the first.
+    /// Clicks in the window that leads.
     async fn click(&self, button: &str) {
-        let leader = "[0, 1, 2].find((n) => $(n, '#role[data-leads]')) ?? 0";
-        self.0.eval(&format!("$({leader}, '{button}').click(), 0")).await;
+        self.click_in("leaders()[0]", button).await;
+    }
+
+    async fn click_in(&self, window: &str, button: &str) {
+        self.0.eval(&format!("$({window}, '{button}').click(), 0")).await;
+    }
+
+    /// Asserts that one window leads, and that it is this one, or is not.
+    async fn assert_leads(&self, window: &str, leads: bool) {
+        let roles = format!("leaders().length === 1 && leads({window}) === {leads}");
+        assert_eq!(self.0.eval(&roles).await, true, "{}: {window}", self.0.name());
     }
 
     /// Asks the server for a fault that is shorter than that of a button.
@@ -290,8 +301,8 @@ async fn three_windows(browser: Browser) {
         .until("is('open') && all((n) => $(n, '#open').textContent === '1')")
         .await;
     windows.count(5).await;
-    let leaders = "[0, 1, 2].filter((n) => $(n, '#role[data-leads]')).length";
-    assert_eq!(browser.eval(leaders).await, 1);
+    browser.eval("window.first = leaders()[0], 0").await;
+    windows.assert_leads("first", true).await;
 
     windows.click("[data-act=kill]").await;
     windows.note("The connection is lost. Again in 1").await;
@@ -318,28 +329,51 @@ async fn three_windows(browser: Browser) {
     windows.assert_whole().await;
 
     // Another window takes the lead, and this one comes back later.
-    let first =
-        browser.eval("[0, 1, 2].find((n) => $(n, '#role[data-leads]'))").await;
+    browser.eval("window.first = leaders()[0], 0").await;
     windows.click("#share").await;
-    browser.until(&format!("$({first}, '#state').dataset.name === 'ended'")).await;
+    browser.until("$(first, '#state').dataset.name === 'ended'").await;
     let ms = "[0, 1, 2].some((n) => parseInt($(n, '#takeover').textContent) < 3000)";
     browser.until(ms).await;
-    browser
-        .until(&format!(
-            "[0, 1, 2].some((n) => n !== {first} && $(n, '#role[data-leads]'))"
-        ))
-        .await;
+    windows.assert_leads("first", false).await;
     pause(Duration::from_secs(1)).await; // in which it misses some
-    browser.eval(&format!("$({first}, '#share').click(), 0")).await;
+    windows.click_in("first", "#share").await;
     windows.count(10).await;
     windows.assert_whole().await;
     browser.until("all((n) => $(n, '#open').textContent === '1')").await;
+    windows.assert_leads("first", false).await;
 
+    begin_again(&windows).await;
     windows.click("[data-act=end]").await;
     browser.until("is('ended')").await;
     let last = "all((n) => $(n, '#last').textContent === $(0, '#last').textContent)";
     assert_eq!(browser.eval(last).await, true, "all have the last number");
     browser.until("all((n) => $(n, '#open').textContent === '0')").await;
+    windows.assert_whole().await;
+}
+
+/// A window that was closed when the stream ended begins it again. It takes over from nobody.
+async fn begin_again(windows: &Windows) {
+    let browser = &windows.0;
+    let takeover = "$(first, '#takeover').textContent";
+    let before = browser.eval(takeover).await;
+    windows.click_in("first", "#share").await;
+    browser.until("$(first, '#state').dataset.name === 'ended'").await;
+    windows.click("[data-act=end]").await;
+    browser.until("is('ended')").await;
+    assert_eq!(browser.eval("leaders().length").await, 0, "nobody leads");
+
+    windows.click_in("first", "#share").await;
+    browser.eval("window.before = counted(first), 0").await;
+    browser.until("counted(first) >= before + 10").await;
+    windows.assert_leads("first", true).await;
+    assert_eq!(browser.eval(takeover).await, before, "{}", browser.name());
+
+    for other in ["(first + 1) % 3", "(first + 2) % 3"] {
+        windows.click_in(other, "#share").await;
+    }
+    browser.until("is('open')").await;
+    windows.count(5).await;
+    windows.assert_leads("first", true).await;
     windows.assert_whole().await;
 }
 
