@@ -423,13 +423,17 @@ export function parser(onEvent, onRetry, onId, id = '') {
     if (field === 'data') data += `${value}\n`;
     if (field === 'event') type = value;
     if (field === 'retry' && /^\d+$/.test(value)) onRetry?.(Number(value));
-    if (field === 'id' && !value.includes('\0')) [id, isOwn] = [value, true];
+    if (field !== 'id' || value.includes('\0')) return;
+    id = value;
+    isOwn = true;
   }
 
   function dispatch() {
     const event = { type: type || 'message', data: data.slice(0, -1), lastEventId: id };
-    const [hasData, hasId] = [data !== '', isOwn];
-    [type, data, isOwn] = ['', '', false];
+    const hasData = data !== '';
+    const hasId = isOwn;
+    type = data = '';
+    isOwn = false;
     if (hasData) onEvent(event, hasId);
     else if (hasId) onId?.(id);
   }

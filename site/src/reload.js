@@ -6,7 +6,7 @@ const tag = document.getElementById('reload');
 
 function compare(build) {
   if (build === tag.dataset.build || sessionStorage.getItem('build') === build) return;
-  // Once for each build: a page that still is another one must not reload for ever.
+  // Once for each build: a page that still is another one must not reload forever.
   sessionStorage.setItem('build', build);
   location.reload();
 }
