@@ -15,6 +15,8 @@ pub mod fault_proxy;
 mod firefox;
 pub mod follow;
 #[cfg(unix)]
+mod middlebox;
+#[cfg(unix)]
 mod nginx;
 mod poster;
 #[cfg(target_os = "linux")]
@@ -37,6 +39,8 @@ pub use browser::Browser;
 pub use chunks::{Dechunker, chunks};
 pub use events::Events;
 pub use experiment::{page_of, serve, serve_at, serve_on};
+#[cfg(unix)]
+pub use middlebox::Middlebox;
 #[cfg(unix)]
 pub use nginx::Nginx;
 pub use poster::Poster;

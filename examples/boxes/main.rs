@@ -1,0 +1,3 @@
+//! One stream, to be read through proxies.
+
+fn main() {}

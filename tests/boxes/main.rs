@@ -1,0 +1,13 @@
+//! `boxes.md`: what proxies do to a stream, and what HTTP/2 and HTTP/3 do.
+
+mod cache;
+mod configurations;
+mod devservers;
+mod gaps;
+mod matrix;
+mod networks;
+mod panel;
+mod programs;
+mod protocols;
+mod server;
+mod squeezed;

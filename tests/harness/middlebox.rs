@@ -1,0 +1,237 @@
+//! Proxies before a program, with the configurations of `examples/boxes`.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::binaries::root;
+use crate::wait::until;
+
+/// A proxy that runs. Dropping it ends it.
+pub struct Middlebox {
+    process: Child,
+    name: &'static str,
+    /// As in `http://127.0.0.1:40123`.
+    pub url: String,
+    /// Its working folder, in which it keeps all that it writes.
+    pub folder: TempDir,
+}
+
+/// A proxy's program, the ending of its configuration's name, and how it is started.
+struct Kind {
+    name: &'static str,
+    program: &'static str,
+    ending: &'static str,
+    arguments: fn(&Path, &str) -> Vec<String>,
+    version: &'static str,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind {
+        name: "nginx",
+        program: "sbin/nginx",
+        ending: "conf",
+        arguments: |file, _| {
+            words(&["-p", &folder(file), "-e", "stderr", "-c", &text(file)])
+        },
+        version: "-v",
+    },
+    Kind {
+        name: "haproxy",
+        program: "sbin/haproxy",
+        ending: "cfg",
+        arguments: |file, _| words(&["-W", "-f", &text(file)]),
+        version: "-v",
+    },
+    Kind {
+        name: "caddy",
+        program: "bin/caddy",
+        ending: "caddyfile",
+        arguments: |file, _| {
+            words(&["run", "--adapter", "caddyfile", "--config", &text(file)])
+        },
+        version: "version",
+    },
+    Kind {
+        name: "varnish",
+        program: "sbin/varnishd",
+        ending: "vcl",
+        arguments: |file, addr| {
+            let working = format!("{}/varnish", folder(file));
+            words(&[
+                "-F",
+                "-j",
+                "none",
+                "-n",
+                &working,
+                "-a",
+                addr,
+                "-f",
+                &text(file),
+            ])
+        },
+        version: "-V",
+    },
+    Kind {
+        name: "apache",
+        program: "sbin/apache2",
+        ending: "conf",
+        arguments: |file, _| words(&["-D", "FOREGROUND", "-f", &text(file)]),
+        version: "-v",
+    },
+    Kind {
+        name: "lighttpd",
+        program: "sbin/lighttpd",
+        ending: "conf",
+        arguments: |file, _| {
+            let modules = installed("lib/lighttpd").unwrap();
+            words(&["-D", "-m", &text(&modules), "-f", &text(file)])
+        },
+        version: "-v",
+    },
+    Kind {
+        name: "h2o",
+        program: "bin/h2o",
+        ending: "conf",
+        arguments: |file, _| words(&["-c", &text(file)]),
+        version: "-v",
+    },
+    Kind {
+        name: "nghttpx",
+        program: "sbin/nghttpx",
+        ending: "conf",
+        arguments: |file, _| words(&[&format!("--conf={}", text(file))]),
+        version: "-v",
+    },
+];
+
+impl Middlebox {
+    /// The names of all, as in `examples/boxes/NAME/`.
+    pub const ALL: [&str; 8] = [
+        "nginx", "haproxy", "caddy", "varnish", "apache", "lighttpd", "h2o",
+        "nghttpx",
+    ];
+
+    /// Starts the proxy NAME with `examples/boxes/NAME/CONFIGURATION` before a server, as
+    /// in `http://127.0.0.1:40122`. The configuration stays as it stands, but for the
+    /// ports 8698 (the server) and 8690 (the proxy), and for its folder, `/tmp/boxes`.
+    pub async fn start(name: &str, configuration: &str, server: &str) -> Self {
+        Self::start_changed(name, configuration, server, |text| text).await
+    }
+
+    /// The same, with a change of the configuration's text.
+    pub async fn start_changed(
+        name: &str,
+        configuration: &str,
+        server: &str,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
+        let kind = kind(name);
+        let file = format!("examples/boxes/{name}/{configuration}.{}", kind.ending);
+        let text = fs::read_to_string(root().join(&file)).expect(&file);
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = free.local_addr().unwrap().port();
+        let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin_port = admin.local_addr().unwrap().port();
+        drop((free, admin));
+        let server_port = server.rsplit(':').next().expect("a port");
+        let folder = tempfile::tempdir().unwrap();
+        let text = change(text)
+            .replace("8698", server_port)
+            .replace("8690", &port.to_string())
+            .replace("2019", &admin_port.to_string())
+            .replace("/tmp/boxes", folder.path().to_str().unwrap());
+        let text = unpacked(text);
+        let path = folder.path().join(format!("box.{}", kind.ending));
+        fs::write(&path, text).unwrap();
+        let addr = format!("127.0.0.1:{port}");
+        let mut command = command(kind);
+        command.args((kind.arguments)(&path, &addr)).current_dir(folder.path());
+        command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path());
+        command.env("XDG_CONFIG_HOME", folder.path());
+        let process =
+            command.process_group(0).stdout(Stdio::null()).spawn().expect(name);
+        let listens = async || TcpStream::connect(&addr).await.is_ok();
+        until(&format!("{name} listens"), listens).await;
+        Self { process, name: kind.name, url: format!("http://{addr}"), folder }
+    }
+
+    /// Whether this machine has the proxy: on its own, or unpacked by `tests/boxes/install`.
+    pub fn is_installed(name: &str) -> bool {
+        installed(kind(name).program).is_some()
+    }
+
+    /// The first line that the proxy says about its version.
+    pub fn version(name: &str) -> String {
+        let kind = kind(name);
+        let output = command(kind).arg(kind.version).output().expect(name);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        said.lines().next().unwrap_or_default().to_string()
+    }
+
+    /// The id of the process that was started; others may be its children.
+    pub fn id(&self) -> Pid {
+        Pid::from_raw(self.process.id() as i32)
+    }
+
+    /// The name of the proxy.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl Drop for Middlebox {
+    fn drop(&mut self) {
+        // All of its processes, and at once: several wait for open streams otherwise.
+        let _ = killpg(self.id(), Signal::SIGKILL);
+        drop(self.process.wait());
+    }
+}
+
+fn kind(name: &str) -> &'static Kind {
+    KINDS.iter().find(|kind| kind.name == name).expect("a proxy of examples/boxes")
+}
+
+/// A path below `/usr`, of the machine or of what was unpacked.
+fn installed(path: &str) -> Option<PathBuf> {
+    let unpacked = root().join("target/boxes/usr").join(path);
+    [unpacked, Path::new("/usr").join(path)].into_iter().find(|path| path.exists())
+}
+
+fn command(kind: &Kind) -> Command {
+    let program = installed(kind.program);
+    let program = program.unwrap_or_else(|| {
+        panic!("{} is not there: tests/boxes/install", kind.name)
+    });
+    let mut command = Command::new(program);
+    let libraries = root().join("target/boxes/usr/lib/x86_64-linux-gnu");
+    let varnish = libraries.join("varnish");
+    command
+        .env("LD_LIBRARY_PATH", format!("{}:{}", text(&libraries), text(&varnish)));
+    command
+}
+
+/// The modules of a proxy lie where it was unpacked.
+fn unpacked(text: String) -> String {
+    let Some(modules) = installed("lib/apache2/modules") else { return text };
+    text.replace("/usr/lib/apache2/modules", modules.to_str().unwrap())
+}
+
+fn folder(file: &Path) -> String {
+    text(file.parent().expect("a folder"))
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_string()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| word.to_string()).collect()
+}
