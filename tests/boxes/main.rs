@@ -5,6 +5,7 @@ mod configurations;
 mod devservers;
 mod gaps;
 mod matrix;
+mod measure;
 mod networks;
 mod panel;
 mod programs;
