@@ -41,7 +41,9 @@ impl Server {
         let (drops, left) = mpsc::channel(64);
         let written = Arc::new(AtomicUsize::new(0));
         let streams = Streams { drops, written: written.clone() };
-        let router = Router::with_path("{kind}").get(streams);
+        let router = Router::new()
+            .push(Router::with_path("page").get(page))
+            .push(Router::with_path("{kind}").get(streams));
         Self { url: serve(router).await, left, written }
     }
 
@@ -56,6 +58,12 @@ impl Server {
     pub fn written(&self) -> usize {
         self.written.load(Ordering::Relaxed)
     }
+}
+
+/// A page of the same origin, for scripts of a test.
+#[handler]
+async fn page() -> Text<&'static str> {
+    Text::Html("<!doctype html>")
 }
 
 struct Streams {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::is_whole;
+use tests::{Browser, is_whole};
 
 use crate::gaps::{Case, End, Reader, Server, put, replaced, rows};
 use crate::record::{assert_recorded, number, time};
@@ -26,6 +26,41 @@ async fn a_box_cuts_a_silent_stream_or_not_and_none_with_a_heartbeat() {
             ("breaks-off", breaks_off),
         ],
     );
+}
+
+/// What a page's own reader hears of a server that breaks off.
+const READ: &str = "fetch('/cut').then(answer => answer.text())
+    .then(() => window.heard = 'end', () => window.heard = 'error')";
+/// EventSource comes back in any case.
+const LISTEN: &str = "window.opened = 0,
+    new EventSource('/cut').onopen = () => window.opened += 1";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs chromedriver, firefox-esr and proxies: tests/boxes/install"]
+async fn behind_some_boxes_fetch_takes_a_server_that_breaks_off_for_the_end() {
+    let cases = [
+        ("none", "default", "error"),
+        ("nginx", "default", "end"),
+        ("nginx", "right", "error"),
+        ("haproxy", "right", "error"),
+        ("caddy", "right", "end"),
+        ("h2o", "right", "end"),
+    ];
+    for browser in Browser::both().await {
+        for (name, configuration, heard) in cases {
+            let server = Server::start().await;
+            let case = Case { name, configuration, added: None };
+            let (_held, url) = case.start(&server).await;
+            browser.open(&format!("{url}/page")).await;
+            browser.eval(&format!("({READ}, true)")).await;
+            eprintln!("{name} {configuration}");
+            browser.until(&format!("window.heard === '{heard}'")).await;
+            if name == "caddy" {
+                browser.eval(&format!("({LISTEN}, true)")).await;
+                browser.until("window.opened === 2").await;
+            }
+        }
+    }
 }
 
 async fn row(case: Case) -> Value {
