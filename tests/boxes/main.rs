@@ -12,3 +12,4 @@ mod protocols;
 mod record;
 mod server;
 mod squeezed;
+mod streams;
