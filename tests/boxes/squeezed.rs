@@ -171,10 +171,10 @@ const CASES: [Case; 18] = [
     },
     Case {
         middlebox: "h2o",
-        configuration: "compress: ON, br",
+        configuration: "compress: ON; is_compressible: yes",
         base: "right",
-        change: |text| text.replacen("hosts:", "compress: ON\nhosts:", 1),
-        coding: "br",
+        change: |text| text.replacen("hosts:", H2O, 1),
+        coding: "gzip",
     },
     Case {
         middlebox: "nghttpx",
@@ -193,6 +193,14 @@ const CADDY: &str = "encode {
         minimum_length 1
         match header Content-Type text/event-stream*
     }";
+
+/// h2o does not count events among text, unless it is told.
+const H2O: &str = "compress: ON
+file.mime.addtypes:
+  \"text/event-stream\":
+    extensions: [\".sse\"]
+    is_compressible: yes
+hosts:";
 
 fn haproxy(text: String) -> String {
     text.replacen("mode http\n", "mode http\n    compression algo gzip\n", 1)
