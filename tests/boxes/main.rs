@@ -3,6 +3,7 @@
 mod cache;
 mod configurations;
 mod devservers;
+mod encoders;
 mod gaps;
 mod matrix;
 mod networks;

@@ -1,8 +1,9 @@
 //! Compression: what each box's encoder does to a stream of events, and what Salvo's does.
 //! The stream is that of a language model, as the stand-in of `llm` has sent it.
-//! `streams.rs` has recorded it.
+//! `streams.rs` has recorded it; `encoders.rs` has the boxes.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::env;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -17,11 +18,13 @@ use reqwest::Response as Answer;
 use salvo::http::HeaderValue;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use salvo::prelude::*;
+use salvo::sse::{self, SseEvent};
 use salvo_compression::Compression;
 use serde_json::{Value, json};
-use tests::{Middlebox, is_whole, serve, within};
+use tests::{Browser, Middlebox, is_whole, serve, within};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::encoders::{CASES, Case};
 use crate::record::{self, Table, number, time};
 use crate::streams;
 
@@ -32,193 +35,6 @@ const EVERY: Duration = Duration::from_millis(50);
 const WATCH: Duration = Duration::from_millis(1_500);
 /// Chromium's and Firefox's.
 const BROWSER: &str = "gzip, deflate, br, zstd";
-
-/// An encoder before the same server: a box and the lines that switch it on.
-struct Case {
-    middlebox: &'static str,
-    /// The lines, as the page shows them.
-    configuration: &'static str,
-    /// The file that they are added to.
-    base: &'static str,
-    change: fn(String) -> String,
-    /// The coding that the reader asks for.
-    coding: &'static str,
-}
-
-const CASES: [Case; 18] = [
-    Case {
-        middlebox: "none",
-        configuration: "Compression::new()",
-        base: "",
-        change: |text| text,
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "nginx",
-        configuration: "gzip on",
-        base: "right",
-        change: |text| text.replace("http {", "http { gzip on; gzip_proxied any;"),
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "nginx",
-        configuration: "gzip_types text/event-stream",
-        base: "right",
-        change: |text| text.replace("http {", NGINX),
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "nginx",
-        configuration: "gzip_types …; proxy_buffering on",
-        base: "right",
-        change: |text| {
-            let on = text.replace("proxy_buffering off", "proxy_buffering on");
-            on.replace("http {", NGINX)
-        },
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "haproxy",
-        configuration: "compression algo gzip",
-        base: "default",
-        change: haproxy,
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "haproxy",
-        configuration: "compression algo gzip; option http-no-delay",
-        base: "right",
-        change: haproxy,
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "caddy",
-        configuration: "encode gzip",
-        base: "right",
-        change: |text| {
-            text.replacen("reverse_proxy", "encode gzip\nreverse_proxy", 1)
-        },
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "caddy",
-        configuration: "encode { minimum_length 1; match … }",
-        base: "right",
-        change: |text| {
-            text.replacen("reverse_proxy", &format!("{CADDY}\nreverse_proxy"), 1)
-        },
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "varnish",
-        configuration: "default",
-        base: "default",
-        change: |text| text,
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "varnish",
-        configuration: "set beresp.do_gzip = true",
-        base: "default",
-        change: |text| {
-            text + "\nsub vcl_backend_response { set beresp.do_gzip = true; }\n"
-        },
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "apache",
-        configuration: "AddOutputFilterByType DEFLATE text/html text/plain …",
-        base: "right",
-        change: |text| {
-            apache(&text, "AddOutputFilterByType DEFLATE text/html text/plain")
-        },
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "apache",
-        configuration: "SetOutputFilter DEFLATE",
-        base: "right",
-        change: |text| apache(&text, "SetOutputFilter DEFLATE"),
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "apache",
-        configuration: "SetOutputFilter BROTLI_COMPRESS",
-        base: "right",
-        change: |text| apache(&text, "SetOutputFilter BROTLI_COMPRESS"),
-        coding: "br",
-    },
-    Case {
-        middlebox: "lighttpd",
-        configuration: "deflate.mimetypes …; server.stream-response-body = 0",
-        base: "default",
-        change: lighttpd,
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "lighttpd",
-        configuration: "deflate.mimetypes = (\"text/event-stream\")",
-        base: "right",
-        change: lighttpd,
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "h2o",
-        configuration: "compress: ON",
-        base: "right",
-        change: |text| text.replacen("hosts:", "compress: ON\nhosts:", 1),
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "h2o",
-        configuration: "compress: ON; is_compressible: yes",
-        base: "right",
-        change: |text| text.replacen("hosts:", H2O, 1),
-        coding: "gzip",
-    },
-    Case {
-        middlebox: "nghttpx",
-        configuration: "default",
-        base: "default",
-        change: |text| text,
-        coding: "gzip",
-    },
-];
-
-const NGINX: &str =
-    "http { gzip on; gzip_proxied any; gzip_types text/event-stream;";
-
-const CADDY: &str = "encode {
-        gzip
-        minimum_length 1
-        match header Content-Type text/event-stream*
-    }";
-
-/// h2o does not count events among text, unless it is told.
-const H2O: &str = "compress: ON
-file.mime.addtypes:
-  \"text/event-stream\":
-    extensions: [\".sse\"]
-    is_compressible: yes
-hosts:";
-
-fn haproxy(text: String) -> String {
-    text.replacen("mode http\n", "mode http\n    compression algo gzip\n", 1)
-}
-
-fn lighttpd(text: String) -> String {
-    text + "\nserver.modules += (\"mod_deflate\")\n\
-        deflate.mimetypes = (\"text/event-stream\")\n\
-        deflate.allowed-encodings = (\"gzip\")\n"
-}
-
-fn apache(text: &str, lines: &str) -> String {
-    let module = |name: &str| {
-        format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
-    };
-    let modules: String = ["deflate", "brotli", "filter"].map(module).concat();
-    format!("{text}\n{modules}{lines}\n")
-}
 
 /// A stream of the recorded events of a model.
 #[derive(Clone, Default)]
@@ -474,4 +290,61 @@ async fn measure(case: &Case, row: &mut Value) {
     row["max_us"] = micros(delays[delays.len() - 1]).into();
     row["bytes"] = bytes.into();
     row["plain_bytes"] = plain.into();
+}
+
+/// A page that counts the events of the stream beside it.
+#[handler]
+async fn page() -> Text<&'static str> {
+    Text::Html(
+        "<!doctype html><link rel=icon href='data:,'><script>
+        let events = 0;
+        new EventSource('few').onmessage = () => { events += 1; };
+        </script>",
+    )
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_browser_hands_out_each_event_of_a_compressed_stream_at_once() {
+    let compressed = Router::with_path("few").hoop(Compression::new());
+    let router = Router::new()
+        .push(Router::with_path("page").get(page))
+        .push(compressed.get(Stream::default()));
+    let url = serve(router).await;
+    for browser in Browser::both().await {
+        browser.open(&format!("{url}/page")).await;
+        browser.until("events === 3").await;
+        let asked = "fetch('few').then((answer) => { \
+            window.coding = answer.headers.get('content-encoding'); }), 0";
+        browser.eval(asked).await;
+        browser.until("window.coding === 'gzip'").await;
+    }
+}
+
+/// A stream with a secret, and behind it the words of a stranger.
+#[handler]
+async fn secret_and_guess(req: &mut Request, res: &mut Response) {
+    let secret = SseEvent::default().text(SECRET);
+    let guess = SseEvent::default().text(req.query::<String>("guess").unwrap());
+    sse::stream(res, stream::iter([secret, guess].map(Ok::<_, Infallible>)));
+}
+
+const SECRET: &str = "session=8f2a61c09b7d43e5";
+
+#[tokio::test]
+async fn a_strangers_right_guess_makes_a_compressed_stream_smaller() {
+    let router = Router::new().hoop(Compression::new()).get(secret_and_guess);
+    let url = serve(router).await;
+    let size = async |guess: String| {
+        let request = reqwest::Client::new().get(format!("{url}/?guess={guess}"));
+        let request = request.header("accept-encoding", "gzip");
+        let answer = within("a head", request.send()).await.unwrap();
+        assert_eq!(coding(&answer), "gzip");
+        within("a body", answer.bytes()).await.unwrap().len()
+    };
+    let right = size(SECRET.to_string()).await;
+    for wrong in ["session=0000000000000000", "session=123456789abcdef0"] {
+        let wrong = size(wrong.to_string()).await;
+        assert!(right < wrong, "{right} bytes and {wrong}");
+    }
 }
