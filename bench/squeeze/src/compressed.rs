@@ -167,9 +167,9 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    /// What Salvo answers to this `Accept-Encoding`, with `Compression::new()`.
-    async fn coding(accepted: &str) -> String {
-        let router = Router::new().hoop(Compression::new()).get(Sends(Vec::new()));
+    /// What Salvo answers to this `Accept-Encoding`, with all of its codings.
+    async fn coding(compression: Compression, accepted: &str) -> String {
+        let router = Router::new().hoop(compression).get(Sends(Vec::new()));
         let request = TestClient::get("http://localhost/");
         let request = request.add_header("accept-encoding", accepted, true);
         let answer = request.send(&Service::new(router)).await;
@@ -178,10 +178,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn salvo_takes_the_first_coding_that_the_reader_names() {
-        assert_eq!(coding("gzip, deflate, br, zstd").await, "gzip"); // browsers
-        assert_eq!(coding("deflate, gzip, br, zstd").await, "deflate"); // curl
-        assert_eq!(coding("br").await, "br");
-        assert_eq!(coding("identity").await, "none");
+    async fn salvo_takes_the_first_coding_that_the_reader_names_unless_it_is_told() {
+        let browser = "gzip, deflate, br, zstd";
+        let curl = "deflate, gzip, br, zstd";
+        for (accepted, coded) in [
+            (browser, "gzip"),
+            (curl, "deflate"),
+            ("br", "br"),
+            ("identity", "none"),
+        ] {
+            assert_eq!(coding(Compression::new(), accepted).await, coded);
+        }
+        let forced = Compression::new().force_priority(true);
+        assert_eq!(coding(forced, browser).await, "zstd");
     }
 }

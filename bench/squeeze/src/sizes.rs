@@ -64,3 +64,16 @@ fn shared(events: &[String]) -> Result<usize> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_heartbeat_is_flushed_as_an_event_is() {
+        let events = ["data: 1\n\n", ":\n\n", ":\n\n"].map(String::from);
+        for encoder in &ENCODERS {
+            bytes(encoder, &events).await.unwrap();
+        }
+    }
+}
