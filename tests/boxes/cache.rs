@@ -24,10 +24,10 @@ use crate::record::{self, Table};
 /// A stream is open for three seconds, so that others come in its middle.
 const COUNT: usize = 30;
 const EVERY: Duration = Duration::from_millis(100);
-/// Of the first reader's events, when the second one asks.
+/// The place in the first reader's stream at which the second one asks.
 const MIDDLE: usize = 10;
 
-/// What the program says of its streams, as a path of it.
+/// Streams of the program, named by what they say about caches.
 const STREAMS: [&str; 6] =
     ["silent", "no-cache", "no-store", "private", "vary", "cookie"];
 

@@ -80,7 +80,7 @@ impl Stream {
 /// Takes the coding away, piece by piece.
 enum Decoder {
     Plain(Vec<u8>),
-    Gzip(GzDecoder<Vec<u8>>),
+    Gzip(Box<GzDecoder<Vec<u8>>>),
     Brotli(Box<DecompressorWriter<Vec<u8>>>),
 }
 
@@ -88,7 +88,7 @@ impl Decoder {
     fn of(answer: &Answer) -> Self {
         match coding(answer) {
             "–" => Self::Plain(Vec::new()),
-            "gzip" => Self::Gzip(GzDecoder::new(Vec::new())),
+            "gzip" => Self::Gzip(Box::new(GzDecoder::new(Vec::new()))),
             "br" => {
                 Self::Brotli(Box::new(DecompressorWriter::new(Vec::new(), 4_096)))
             }

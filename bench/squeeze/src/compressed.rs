@@ -167,7 +167,7 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    /// What Salvo answers to this `Accept-Encoding`, with all of its codings.
+    /// The coding that Salvo answers this `Accept-Encoding` with.
     async fn coding(compression: Compression, accepted: &str) -> String {
         let router = Router::new().hoop(compression).get(Sends(Vec::new()));
         let request = TestClient::get("http://localhost/");

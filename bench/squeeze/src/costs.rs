@@ -1,4 +1,4 @@
-//! What an encoder for each reader costs: memory, and the time of an event.
+//! The cost of an encoder for each reader: memory, and the time of an event.
 
 use std::env;
 use std::fmt::Write as _;
