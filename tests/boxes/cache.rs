@@ -297,14 +297,14 @@ async fn a_cache_gives_one_readers_stream_to_the_readers_that_were_recorded() {
 #[derive(Clone)]
 struct Late {
     count: Arc<AtomicUsize>,
-    may_answer: watch::Receiver<bool>,
+    may_answer: watch::Sender<bool>,
 }
 
 #[handler]
 impl Late {
     async fn handle(&self, res: &mut Response) {
         let n = self.count.fetch_add(1, Ordering::Relaxed);
-        let mut may_answer = self.may_answer.clone();
+        let mut may_answer = self.may_answer.subscribe();
         may_answer.wait_for(|may| *may).await.unwrap();
         sse::stream(
             res,
@@ -315,33 +315,46 @@ impl Late {
     }
 }
 
+/// Two readers who ask at once, until both have their heads.
+async fn two_ask(varnish: &Middlebox, server: &Late, asked_at_once: usize) {
+    server.may_answer.send_replace(false);
+    let before = server.count.load(Ordering::Relaxed);
+    let asked = || server.count.load(Ordering::Relaxed) - before;
+    let ann = tokio::spawn(reqwest::get(varnish.url.clone()));
+    until("the first reader's request", async || asked() == 1).await;
+    let bob = tokio::spawn(reqwest::get(varnish.url.clone()));
+    match asked_at_once {
+        1 => pause(Duration::from_millis(500)).await,
+        _ => until("the second reader's", async || asked() == 2).await,
+    }
+    assert_eq!(asked(), asked_at_once);
+    server.may_answer.send_replace(true);
+    // The heads say `no-cache`: each reader gets a stream of its own.
+    for reader in [ann, bob] {
+        let answer = within("a head", reader).await.unwrap().unwrap();
+        first(&mut Events::of(answer)).await;
+    }
+    assert_eq!(asked(), 2);
+}
+
 #[tokio::test]
 #[ignore = "needs proxies: tests/boxes/install"]
 async fn behind_varnish_a_second_reader_waits_until_the_first_has_its_head() {
-    for (lines, at_once) in [("", 1), ("\nsub vcl_recv { return (pass); }\n", 2)] {
-        let (answer, may_answer) = watch::channel(false);
-        let late = Late { count: Arc::default(), may_answer };
-        let url = serve(Router::new().get(late.clone())).await;
-        let starting =
-            Middlebox::start_changed("varnish", "default", &url, |text| {
-                text + lines
-            });
-        let varnish = starting.await;
-        let asked = || late.count.load(Ordering::Relaxed);
-        let ann = tokio::spawn(reqwest::get(varnish.url.clone()));
-        until("the first reader's request", async || asked() == 1).await;
-        let bob = tokio::spawn(reqwest::get(varnish.url.clone()));
-        match at_once {
-            1 => pause(Duration::from_millis(500)).await,
-            _ => until("the second reader's", async || asked() == 2).await,
-        }
-        assert_eq!(asked(), at_once);
-        answer.send(true).unwrap();
-        // `no-cache` is what they waited to see: each of them gets its own.
-        for reader in [ann, bob] {
-            let answer = within("a head", reader).await.unwrap().unwrap();
-            first(&mut Events::of(answer)).await;
-        }
-        assert_eq!(asked(), 2);
+    let behind = async |lines: &str| {
+        let server =
+            Late { count: Arc::default(), may_answer: watch::Sender::new(false) };
+        let url = serve(Router::new().get(server.clone())).await;
+        let varnish = Middlebox::start_changed("varnish", "default", &url, |text| {
+            text + lines
+        });
+        (varnish.await, server)
+    };
+    let (varnish, server) = behind("").await;
+    two_ask(&varnish, &server, 1).await;
+    two_ask(&varnish, &server, 2).await; // it has seen that this URL is not for all
+    for how in ["pass", "pipe"] {
+        let lines = format!("\nsub vcl_recv {{ return ({how}); }}\n");
+        let (varnish, server) = behind(&lines).await;
+        two_ask(&varnish, &server, 2).await;
     }
 }
