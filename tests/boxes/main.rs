@@ -9,5 +9,6 @@ mod networks;
 mod panel;
 mod programs;
 mod protocols;
+mod record;
 mod server;
 mod squeezed;
