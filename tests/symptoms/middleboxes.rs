@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use tests::scripted::Server;
 use tests::{Middlebox, serve, until, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::boxes::{WATCH, is_held_back, passes, streams};
@@ -80,4 +82,55 @@ async fn a_reload_of_nginx_leaves_its_streams_alone_until_the_time_that_they_are
         let end = async { while let Ok(Some(_)) = old.chunk().await {} };
         assert_eq!(timeout(2 * WATCH, end).await.is_ok(), is_cut, "{lines}");
     }
+}
+
+/// HAProxy that gives a server one second, and then this line.
+async fn hasty(server: &str, line: &str) -> Middlebox {
+    let told = |text: String| {
+        assert!(text.contains("timeout server 50s"), "{text}");
+        text.replace("timeout server 50s", &format!("timeout server 1s\n    {line}"))
+    };
+    Middlebox::start_changed("haproxy", "default", server, told).await
+}
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn haproxy_cuts_a_silent_stream_unless_its_server_has_more_time() {
+    let server = serve(streams()).await;
+    for (line, path, is_cut) in [
+        ("timeout tunnel 1h", "quiet", true),
+        ("timeout tunnel 1h", "beating", false),
+        (&*code("timeout.cfg"), "quiet", false),
+    ] {
+        let haproxy = hasty(&server, line).await;
+        let asked = reqwest::get(format!("{}/{path}", haproxy.url));
+        let mut answer = within("a head", asked).await.unwrap();
+        let end = async { while let Ok(Some(_)) = answer.chunk().await {} };
+        assert_eq!(timeout(2 * WATCH, end).await.is_ok(), is_cut, "{line} {path}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn behind_haproxy_a_server_learns_that_its_reader_left_when_it_writes() {
+    let server = Server::start().await;
+    let haproxy = Middlebox::start("haproxy", "default", &server.url("")).await;
+    let reader = tokio::spawn(reqwest::get(haproxy.url.clone()));
+    let mut asked = server.asked().await;
+    asked.stream("data: 1\n\n").await;
+    let mut answer = within("a head", reader).await.unwrap().unwrap();
+    assert!(within("an event", answer.chunk()).await.unwrap().is_some());
+    drop(answer);
+    let learnt = timeout(WATCH, asked.socket.readable()).await;
+    assert!(learnt.is_err(), "as long as the server is silent, it learns nothing");
+    let beats = async {
+        // The first one tells HAProxy, and a further one comes back.
+        while asked.socket.write_all(b":\n").await.is_ok() {
+            let byte = asked.socket.read_u8();
+            if timeout(Duration::from_millis(100), byte).await.is_ok() {
+                break;
+            }
+        }
+    };
+    within("the server learns it by a heartbeat", beats).await;
 }
