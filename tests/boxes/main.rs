@@ -1,5 +1,6 @@
 //! `boxes.md`: what proxies do to a stream, and what HTTP/2 and HTTP/3 do.
 
+mod arrivals;
 mod bursts;
 mod cache;
 mod configurations;
