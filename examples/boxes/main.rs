@@ -9,10 +9,11 @@
 //! `bytes` of an event, and `header=no` for an answer without `X-Accel-Buffering`.
 //!
 //! Or open http://127.0.0.1:8698/, and choose a box. It is started if this machine has it,
-//! or if the folder BOXES has it (`dpkg -x` of Debian's packages); else you see a recording.
+//! or if the folder BOXES has it (`dpkg -x` of Debian's packages); else you see a recording,
+//! and with an empty BOXES always.
 //!
-//! Chapter 11 of the book is about the boxes. `events.rs` has the stream, `middlebox.rs`
-//! starts a box, `run.rs` and `answer.rs` tell how a stream comes through it, and `edge.rs`
+//! Chapter 11 of the book is about the boxes. `events.rs` has the stream, `kinds.rs` the
+//! boxes, `middlebox.rs` starts one, `run.rs` and `answer.rs` tell how a stream comes through it, and `edge.rs`
 //! keeps strangers from holding the program up (see `chat`). Left out: events that anybody
 //! makes, and their ids: a clock counts.
 
@@ -30,12 +31,14 @@ mod answer;
 #[allow(dead_code)] // it can read a body, and no request here has one
 mod edge;
 mod events;
+mod kinds;
 mod middlebox;
 mod run;
 
 use edge::{Limits, refuse_foreign};
 use events::{Listen, Reply, bad, full, refuse_unknown, send, yes};
-use middlebox::{KINDS, Kind, Place};
+use kinds::{KINDS, Kind};
+use middlebox::Place;
 use run::Choice;
 
 /// Streams at once.

@@ -1,4 +1,4 @@
-//! The boxes: how each is started before a server, where this machine has it.
+//! A box before a server, where this machine has its program.
 
 use std::env::{self, consts::ARCH};
 use std::fs::{self, File};
@@ -11,143 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Duration, sleep, timeout};
 
+use super::kinds::{Kind, Wish};
+
 /// How long a box may take to listen. Varnish compiles its configuration first.
 const START: Duration = Duration::from_secs(10);
 /// The pause between two looks at whether it listens.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// A box: its configurations, and how its program is started.
-pub struct Kind {
-    pub name: &'static str,
-    program: &'static str,
-    default: &'static str,
-    right: &'static str,
-    arguments: &'static [&'static str],
-    version: &'static str,
-    /// Changes that make its limit of silence 5 s: the first text that is there becomes the
-    /// second. Empty for a box without such a limit.
-    silence: &'static [(&'static str, &'static str)],
-    /// Further arguments for the same.
-    short: &'static [&'static str],
-    /// How long it lets a stream be silent otherwise: default, and right.
-    pub limits: [&'static str; 2],
-}
-
-/// The configurations stand in a folder for each box. In the arguments, FILE is the
-/// configuration's file, FOLDER the folder that it is in, ADDR the address of the box, and
-/// MODULES the folder of lighttpd's modules.
-pub const KINDS: &[Kind] = &[
-    Kind {
-        name: "nginx",
-        program: "nginx",
-        default: include_str!("nginx/default.conf"),
-        right: include_str!("nginx/right.conf"),
-        arguments: &["-p", "FOLDER", "-e", "stderr", "-c", "FILE"],
-        version: "-v",
-        silence: &[
-            ("proxy_read_timeout 1h;", "proxy_read_timeout 5s;"),
-            ("location / {", "location / {\nproxy_read_timeout 5s;"),
-        ],
-        short: &[],
-        limits: ["60 s", "1 h"],
-    },
-    Kind {
-        name: "haproxy",
-        program: "haproxy",
-        default: include_str!("haproxy/default.cfg"),
-        right: include_str!("haproxy/right.cfg"),
-        arguments: &["-f", "FILE"],
-        version: "-v",
-        silence: &[
-            ("timeout server 50s", "timeout server 5s"),
-            ("timeout server 1h", "timeout server 5s"),
-        ],
-        short: &[],
-        limits: ["50 s", "1 h"],
-    },
-    Kind {
-        name: "caddy",
-        program: "caddy",
-        default: include_str!("caddy/default.caddyfile"),
-        right: include_str!("caddy/right.caddyfile"),
-        arguments: &["run", "--adapter", "caddyfile", "--config", "FILE"],
-        version: "version",
-        silence: &[],
-        short: &[],
-        limits: ["", ""],
-    },
-    Kind {
-        name: "varnish",
-        program: "varnishd",
-        default: include_str!("varnish/default.vcl"),
-        right: include_str!("varnish/right.vcl"),
-        arguments: &[
-            "-F",
-            "-j",
-            "none",
-            "-n",
-            "FOLDER/varnish",
-            "-a",
-            "ADDR",
-            "-f",
-            "FILE",
-        ],
-        version: "-V",
-        silence: &[],
-        short: &["-p", "between_bytes_timeout=5", "-p", "pipe_timeout=5"],
-        limits: ["60 s", "60 s"],
-    },
-    Kind {
-        name: "apache",
-        program: "apache2",
-        default: include_str!("apache/default.conf"),
-        right: include_str!("apache/right.conf"),
-        arguments: &["-D", "FOREGROUND", "-f", "FILE"],
-        version: "-v",
-        silence: &[("timeout=3600", "timeout=5"), ("PORT/\"", "PORT/\" timeout=5")],
-        short: &[],
-        limits: ["60 s", "1 h"],
-    },
-    Kind {
-        name: "lighttpd",
-        program: "lighttpd",
-        default: include_str!("lighttpd/default.conf"),
-        right: include_str!("lighttpd/right.conf"),
-        arguments: &["-D", "-m", "MODULES", "-f", "FILE"],
-        version: "-v",
-        silence: &[],
-        short: &[],
-        limits: ["", ""],
-    },
-    Kind {
-        name: "h2o",
-        program: "h2o",
-        default: include_str!("h2o/default.conf"),
-        right: include_str!("h2o/right.conf"),
-        arguments: &["-c", "FILE"],
-        version: "-v",
-        silence: &[
-            ("proxy.timeout.io: 3600000", "proxy.timeout.io: 5000"),
-            ("hosts:", "proxy.timeout.io: 5000\nhosts:"),
-        ],
-        short: &[],
-        limits: ["30 s", "1 h"],
-    },
-    Kind {
-        name: "nghttpx",
-        program: "nghttpx",
-        default: include_str!("nghttpx/default.conf"),
-        right: include_str!("nghttpx/right.conf"),
-        arguments: &["--conf=FILE"],
-        version: "-v",
-        silence: &[
-            ("backend-read-timeout=1h", "backend-read-timeout=5s"),
-            ("backend=", "backend-read-timeout=5s\nbackend="),
-        ],
-        short: &[],
-        limits: ["60 s", "1 h"],
-    },
-];
 
 /// A box that runs. Dropping it ends it.
 pub struct Middlebox {
@@ -164,41 +33,11 @@ impl Middlebox {
     }
 }
 
-impl Kind {
-    pub fn find(name: &str) -> Option<&'static Self> {
-        KINDS.iter().find(|kind| kind.name == name)
-    }
-
-    /// The configuration's text before a server on this port, listening on that one.
-    fn configuration(
-        &self,
-        wish: &Wish,
-        server: u16,
-        port: u16,
-        admin: u16,
-    ) -> String {
-        let text = if wish.is_right { self.right } else { self.default };
-        let mut text = text.replace("8698", "PORT");
-        if wish.is_silent {
-            let change = self.silence.iter().find(|(from, _)| text.contains(from));
-            text = change.map_or(text.clone(), |(from, to)| text.replace(from, to));
-        }
-        text.replace("PORT", &server.to_string())
-            .replace("8690", &port.to_string())
-            .replace("2019", &admin.to_string())
-    }
-}
-
-/// How a box is wanted.
-pub struct Wish {
-    pub is_right: bool,
-    pub is_silent: bool,
-}
-
 /// The place where boxes are looked for.
 #[derive(Clone, Default)]
 pub struct Place {
-    /// A folder into which Debian's packages were unpacked, besides the machine's own.
+    /// A folder into which Debian's packages were unpacked, besides the machine's own; if
+    /// its name is empty, no box is there.
     pub unpacked: Option<PathBuf>,
 }
 
@@ -206,7 +45,8 @@ impl Place {
     /// The program of a box, if this machine has it. There is no shell to start it with on
     /// Windows.
     pub fn find(&self, kind: &Kind) -> Option<PathBuf> {
-        if !cfg!(unix) {
+        let no_folder = Path::new("");
+        if !cfg!(unix) || self.unpacked.as_deref() == Some(no_folder) {
             return None;
         }
         let unpacked = self.unpacked.iter().flat_map(|folder| {

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, Part};
 use super::events::Listen;
-use super::middlebox::{Kind, Place, Wish};
+use super::kinds::{Kind, Wish};
+use super::middlebox::Place;
 
 /// How long a run may take: longer than the limit of silence, and than all of its events.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -110,26 +111,62 @@ async fn run(
     let mut first = choice.names();
     let (written, mut writes) = mpsc::channel(COUNT as usize);
     let server = Upstream::start(written).await.map_err(|why| why.to_string())?;
-    let middlebox = match choice.kind {
-        None => None,
-        Some(kind) => {
-            let wish =
-                Wish { is_right: choice.is_right, is_silent: choice.is_silent };
-            let started = place.start(kind, &wish, server.port).await?;
-            first["version"] = json!(place.version(kind).await);
-            first["limit"] = json!(kind.limits[usize::from(choice.is_right)]);
-            Some(started)
+    let mut addr = format!("127.0.0.1:{}", server.port);
+    let mut middlebox = None;
+    if let Some(kind) = choice.kind {
+        let wish = Wish { is_right: choice.is_right, is_silent: choice.is_silent };
+        match place.start(kind, &wish, server.port).await {
+            Ok(started) => addr = middlebox.insert(started).addr.clone(),
+            Err(why) => {
+                return replay(kind, &first, &why, teller).await.map_err(left);
+            }
         }
-    };
-    let addr = format!("127.0.0.1:{}", server.port);
-    let addr = middlebox.as_ref().map_or(addr, |middlebox| middlebox.addr.clone());
-    teller.say(first).await.map_err(|why| why.to_string())?;
+        first["version"] = json!(place.version(kind).await);
+        first["limit"] = json!(kind.limits[usize::from(choice.is_right)]);
+    }
+    teller.say(first).await.map_err(left)?;
     teller.began = Instant::now();
     let relayed = relay(&addr, &choice.path(), &mut writes, &teller).await;
     if let Some(middlebox) = middlebox {
         middlebox.end().await;
     }
-    relayed.map_err(|why| why.to_string())
+    relayed.map_err(left)
+}
+
+fn left(_: Left) -> String {
+    "the reader of a run has left".into()
+}
+
+/// Tells the recording of this run, each line at its time.
+async fn replay(
+    kind: &Kind,
+    names: &Value,
+    why: &str,
+    mut teller: Teller,
+) -> Result<(), Left> {
+    let lines =
+        kind.recorded.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut lines = lines.skip_while(|line: &Value| !is_run(line, names));
+    let Some(mut first) = lines.next() else {
+        let end = json!({ "end": "refused", "why": why });
+        return teller.tell(Instant::now(), end).await;
+    };
+    first["why"] = json!(why);
+    teller.say(first).await?;
+    teller.began = Instant::now();
+    for line in lines.take_while(|line| line["box"].is_null()) {
+        let ms = line["ms"].as_f64().unwrap_or_default();
+        sleep_until(teller.began + Duration::from_secs_f64(ms / 1_000.0)).await;
+        teller.say(line).await?;
+    }
+    Ok(())
+}
+
+/// Whether a recording begins here, of a run with these names.
+fn is_run(line: &Value, names: &Value) -> bool {
+    let same = |name: &str| line[name] == names[name];
+    ["box", "configuration", "silence"].into_iter().all(same)
+        && (names["silence"] == true || same("header"))
 }
 
 /// Asks through the box, and tells each write and each piece.
