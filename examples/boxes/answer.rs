@@ -91,6 +91,12 @@ impl Answer {
     fn take_body(&mut self) -> Result<bool, String> {
         let held = self.held.len() as u64;
         let (data, left) = match &mut self.body {
+            // The length of a chunk has a digit. h2o writes an empty line when it gives up.
+            Some(Body::Chunks(Chunk::Size))
+                if self.held.first().is_some_and(|one| !one.is_ascii_hexdigit()) =>
+            {
+                return Err("a chunk without a length".into());
+            }
             Some(Body::Chunks(Chunk::Size)) => {
                 let size = httparse::parse_chunk_size(&self.held);
                 let size = size.map_err(|_| "no length of a chunk".to_string())?;

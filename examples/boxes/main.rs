@@ -17,6 +17,8 @@
 //! keeps strangers from holding the program up (see `chat`). Left out: events that anybody
 //! makes, and their ids: a clock counts.
 
+#[cfg(not(feature = "tls"))]
+use std::future::ready;
 use std::path::PathBuf;
 use std::{env, io, process::ExitCode, sync::Arc};
 
@@ -34,6 +36,8 @@ mod events;
 mod kinds;
 mod middlebox;
 mod run;
+#[cfg(feature = "tls")]
+mod tls;
 
 use edge::{Limits, refuse_foreign};
 use events::{Listen, Reply, bad, full, refuse_unknown, send, yes};
@@ -45,8 +49,9 @@ use run::Choice;
 pub const MAX_STREAMS: usize = 1_024;
 /// Runs of the panel at once: each may have a box of its own, and six of the box's processes.
 const MAX_RUNS: usize = 4;
-/// Files that are open besides the connections of the readers: a run has four connections.
-const FILES: usize = 64 + 8 * MAX_RUNS;
+/// Files that are open besides the connections of the readers: those of a run (four
+/// connections), and the connections of `tls.rs`.
+const FILES: usize = 64 + 8 * MAX_RUNS + if cfg!(feature = "tls") { 256 } else { 0 };
 /// How long the streams may take to end when the program ends.
 const STOP: Duration = Duration::from_secs(3);
 
@@ -65,25 +70,27 @@ async fn run() -> Result<(), String> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8698".into());
     let listen =
         |error| format!("cannot listen on {addr}: {error}; try ADDR=127.0.0.1:0");
-    serve(&addr, &limits).await.map_err(listen)
-}
-
-async fn serve(addr: &str, limits: &Limits) -> io::Result<()> {
-    let listener = TcpListener::bind(addr).await?;
-    let stopped = stop_signal()?; // before the line below: a script may answer it at once
-    println!("listening on http://{}", listener.local_addr()?);
+    let listener = TcpListener::bind(&addr).await.map_err(listen)?;
+    let text = |why: io::Error| why.to_string();
+    let stopped = stop_signal().map_err(text)?; // a script may answer the line below at once
+    println!("listening on http://{}", listener.local_addr().map_err(text)?);
     let stop = CancellationToken::new();
-    let server = edge::server(listener, limits, stop.clone())?;
-    let handle = server.handle();
     let unpacked = env::var_os("BOXES").map(PathBuf::from);
-    let router = router(limits.streams, unpacked, stop.clone());
+    let router = Arc::new(router(limits.streams, unpacked, stop.clone()));
+    #[cfg(feature = "tls")]
+    let https = tls::serve(router.clone(), stop.clone(), STOP);
+    #[cfg(not(feature = "tls"))]
+    let https = ready(Ok(()));
+    let server = edge::server(listener, &limits, stop.clone()).map_err(text)?;
+    let handle = server.handle();
+    let serving = async { server.try_serve(router).await.map_err(text) };
     let stopping = async {
         stopped.await;
         handle.stop_graceful(STOP); // lets nobody in any more, and waits for the streams
         stop.cancel();
         Ok(())
     };
-    tokio::try_join!(server.try_serve(router), stopping).map(|_| ())
+    tokio::try_join!(serving, https, stopping).map(|_| ())
 }
 
 /// Listens from now on for Ctrl-C and SIGTERM. The future waits for the first of them.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::prelude::*;
 use serde_json::{Value, json};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -208,7 +209,8 @@ async fn relay(
             Ok(0) => break "cut",
             Ok(bytes) => bytes,
         };
-        let Ok(parts) = answer.take(&piece[..bytes]) else { break "garbage" };
+        // To a client, an answer that is not HTTP is as good as cut.
+        let Ok(parts) = answer.take(&piece[..bytes]) else { break "cut" };
         let mut line = json!({ "bytes": bytes });
         let mut numbers = Vec::new();
         for part in parts {
@@ -237,6 +239,8 @@ struct Upstream {
 impl Upstream {
     async fn start(written: mpsc::Sender<(u64, Instant)>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
+        // As `edge.rs` has it: an event does not wait for the one before.
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
         let port = listener.local_addr()?.port();
         let listen = Listen {
             places: Arc::new(Semaphore::new(1)),
