@@ -100,7 +100,8 @@ async fn each_recording_tells_what_the_box_does() {
                 text.extend(lines.iter().map(|line| format!("{line}\n")));
                 continue;
             }
-            let kept = std::fs::read_to_string(root().join("examples").join(&file)).unwrap();
+            let kept = std::fs::read_to_string(root().join("examples").join(&file))
+                .unwrap();
             assert_eq!(seen(&lines), seen(&recorded(&kept, &names)), "{query}");
         }
         if records {
