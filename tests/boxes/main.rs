@@ -4,6 +4,7 @@ mod cache;
 mod configurations;
 mod devservers;
 mod gaps;
+mod lesson;
 mod matrix;
 mod networks;
 mod panel;
