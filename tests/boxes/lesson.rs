@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use salvo::http::HeaderValue;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use tests::{Events, Middlebox, serve, within};
@@ -25,6 +26,10 @@ struct Large(Arc<Notify>);
 impl Large {
     async fn handle(&self, req: &mut Request, res: &mut Response) {
         let bytes = req.query::<usize>("bytes").expect("a size");
+        if req.query::<bool>("header").is_some() {
+            let no = HeaderValue::from_static("no");
+            res.headers_mut().insert("x-accel-buffering", no);
+        }
         let bell = Arc::clone(&self.0);
         let first = Item::Ok(SseEvent::default().text("x".repeat(bytes - FRAME)));
         let small = move |()| {
@@ -111,14 +116,17 @@ async fn nginx_with_http_1_1_passes_small_events_and_holds_back_the_end_of_a_lar
 #[ignore = "needs nginx"]
 async fn nginx_without_buffering_holds_back_nothing_over_http_1_0_either() {
     let server = serve_all(Arc::default()).await;
-    for lines in
-        ["proxy_buffering off;", "proxy_buffering off; proxy_http_version 1.1;"]
-    {
+    for (lines, header) in [
+        ("proxy_buffering off;", ""),
+        ("proxy_buffering off; proxy_http_version 1.1;", ""),
+        ("", "&header=true"),
+        ("proxy_http_version 1.1;", "&header=true"),
+    ] {
         let passing = nginx(&server, lines).await;
         for bytes in [1_000, 5_000, 10_000, 100_000] {
-            let url = format!("{}/sized?bytes={bytes}", passing.url);
+            let url = format!("{}/sized?bytes={bytes}{header}", passing.url);
             let mut stream = events(&url).await;
-            assert_eq!(stream.data().await.len(), bytes - FRAME, "{lines}");
+            assert_eq!(stream.data().await.len(), bytes - FRAME, "{lines}{header}");
         }
     }
 }
@@ -145,7 +153,12 @@ async fn a_server_that_breaks_off_looks_like_an_end_through_http_1_0_and_a_cut_t
  {
     let bell = Arc::new(Notify::new());
     let server = serve_all(Arc::clone(&bell)).await;
-    for (lines, is_cut) in [("", false), ("proxy_http_version 1.1;", true)] {
+    for (lines, is_cut) in [
+        ("", false),
+        ("proxy_buffering off;", false),
+        ("proxy_http_version 1.1;", true),
+        ("proxy_http_version 1.1; proxy_buffering off;", true),
+    ] {
         let nginx = nginx(&server, lines).await;
         let asked = reqwest::get(format!("{}/breaks-off", nginx.url));
         let answer = within("a head", asked).await.unwrap();
