@@ -3,6 +3,7 @@
 mod cache;
 mod configurations;
 mod devservers;
+mod encoders;
 mod gaps;
 mod lesson;
 mod matrix;
@@ -10,5 +11,7 @@ mod networks;
 mod panel;
 mod programs;
 mod protocols;
+mod record;
 mod server;
 mod squeezed;
+mod streams;
