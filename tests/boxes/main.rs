@@ -1,17 +1,24 @@
 //! `boxes.md`: what proxies do to a stream, and what HTTP/2 and HTTP/3 do.
 
+mod bursts;
 mod cache;
 mod configurations;
 mod devservers;
 mod encoders;
 mod gaps;
+mod leaving;
 mod lesson;
 mod matrix;
+mod measure;
 mod networks;
 mod panel;
+mod processes;
 mod programs;
 mod protocols;
 mod record;
+mod reload;
 mod server;
+mod silence;
 mod squeezed;
 mod streams;
+mod unread;

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::UNIX_EPOCH;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +22,7 @@ pub struct Middlebox {
     pub url: String,
     /// Its working folder, in which it keeps all that it writes.
     pub folder: TempDir,
+    configuration: PathBuf,
 }
 
 /// A proxy's program, the ending of its configuration's name, and how it is started.
@@ -30,6 +32,14 @@ struct Kind {
     ending: &'static str,
     arguments: fn(&Path, &str) -> Vec<String>,
     version: &'static str,
+    reload: Reload,
+}
+
+/// How an administrator makes a proxy read its configuration again.
+enum Reload {
+    Signal(Signal),
+    /// Commands of these programs, one after the other, with the configuration's file.
+    Commands(&'static str, fn(&Path) -> Vec<Vec<String>>),
 }
 
 const KINDS: [Kind; 8] = [
@@ -41,6 +51,7 @@ const KINDS: [Kind; 8] = [
             words(&["-p", &folder(file), "-e", "stderr", "-c", &text(file)])
         },
         version: "-v",
+        reload: Reload::Signal(Signal::SIGHUP),
     },
     Kind {
         name: "haproxy",
@@ -48,6 +59,7 @@ const KINDS: [Kind; 8] = [
         ending: "cfg",
         arguments: |file, _| words(&["-W", "-f", &text(file)]),
         version: "-v",
+        reload: Reload::Signal(Signal::SIGUSR2),
     },
     Kind {
         name: "caddy",
@@ -57,6 +69,11 @@ const KINDS: [Kind; 8] = [
             words(&["run", "--adapter", "caddyfile", "--config", &text(file)])
         },
         version: "version",
+        reload: Reload::Commands("bin/caddy", |file| {
+            let adapter =
+                ["reload", "--force", "--adapter", "caddyfile", "--config"];
+            vec![[words(&adapter), vec![text(file)]].concat()]
+        }),
     },
     Kind {
         name: "varnish",
@@ -77,13 +94,22 @@ const KINDS: [Kind; 8] = [
             ])
         },
         version: "-V",
+        reload: Reload::Commands("bin/varnishadm", |file| {
+            let working = format!("{}/varnish", folder(file));
+            let name = format!("at{}", UNIX_EPOCH.elapsed().unwrap().as_micros());
+            let load = words(&["-n", &working, "vcl.load", &name, &text(file)]);
+            vec![load, words(&["-n", &working, "vcl.use", &name])]
+        }),
     },
     Kind {
         name: "apache",
         program: "sbin/apache2",
         ending: "conf",
-        arguments: |file, _| words(&["-D", "FOREGROUND", "-f", &text(file)]),
+        arguments: |file, _| {
+            words(&["-D", "FOREGROUND", "-d", &folder(file), "-f", &text(file)])
+        },
         version: "-v",
+        reload: Reload::Signal(Signal::SIGUSR1),
     },
     Kind {
         name: "lighttpd",
@@ -94,13 +120,15 @@ const KINDS: [Kind; 8] = [
             words(&["-D", "-m", &text(&modules), "-f", &text(file)])
         },
         version: "-v",
+        reload: Reload::Signal(Signal::SIGUSR1),
     },
     Kind {
         name: "h2o",
         program: "bin/h2o",
         ending: "conf",
-        arguments: |file, _| words(&["-c", &text(file)]),
+        arguments: |file, _| words(&["-m", "master", "-c", &text(file)]),
         version: "-v",
+        reload: Reload::Signal(Signal::SIGHUP),
     },
     Kind {
         name: "nghttpx",
@@ -108,6 +136,7 @@ const KINDS: [Kind; 8] = [
         ending: "conf",
         arguments: |file, _| words(&[&format!("--conf={}", text(file))]),
         version: "-v",
+        reload: Reload::Signal(Signal::SIGHUP),
     },
 ];
 
@@ -151,7 +180,7 @@ impl Middlebox {
         let path = folder.path().join(format!("box.{}", kind.ending));
         fs::write(&path, text).unwrap();
         let addr = format!("127.0.0.1:{port}");
-        let mut command = command(kind);
+        let mut command = command(kind.program);
         command.args((kind.arguments)(&path, &addr)).current_dir(folder.path());
         command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path());
         command.env("XDG_CONFIG_HOME", folder.path());
@@ -159,7 +188,8 @@ impl Middlebox {
             command.process_group(0).stdout(Stdio::null()).spawn().expect(name);
         let listens = async || TcpStream::connect(&addr).await.is_ok();
         until(&format!("{name} listens"), listens).await;
-        Self { process, name: kind.name, url: format!("http://{addr}"), folder }
+        let url = format!("http://{addr}");
+        Self { process, name: kind.name, url, folder, configuration: path }
     }
 
     /// Whether this machine has the proxy: on its own, or unpacked by `tests/boxes/install`.
@@ -170,10 +200,22 @@ impl Middlebox {
     /// The first line that the proxy says about its version.
     pub fn version(name: &str) -> String {
         let kind = kind(name);
-        let output = command(kind).arg(kind.version).output().expect(name);
+        let output = command(kind.program).arg(kind.version).output().expect(name);
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap();
         said.lines().next().unwrap_or_default().to_string()
+    }
+
+    /// Makes the proxy read its configuration again.
+    pub fn reload(&self) {
+        let (program, commands) = match &kind(self.name).reload {
+            Reload::Signal(signal) => return kill(self.id(), *signal).unwrap(),
+            Reload::Commands(program, commands) => (program, commands),
+        };
+        for arguments in commands(&self.configuration) {
+            let output = command(program).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
     }
 
     /// The id of the process that was started; others may be its children.
@@ -205,16 +247,16 @@ fn installed(path: &str) -> Option<PathBuf> {
     [unpacked, Path::new("/usr").join(path)].into_iter().find(|path| path.exists())
 }
 
-fn command(kind: &Kind) -> Command {
-    let program = installed(kind.program);
-    let program = program.unwrap_or_else(|| {
-        panic!("{} is not there: tests/boxes/install", kind.name)
-    });
-    let mut command = Command::new(program);
+fn command(program: &str) -> Command {
+    let path = installed(program);
+    let path = path
+        .unwrap_or_else(|| panic!("{program} is not there: tests/boxes/install"));
+    let mut command = Command::new(&path);
     let libraries = root().join("target/boxes/usr/lib/x86_64-linux-gnu");
     let varnish = libraries.join("varnish");
     command
-        .env("LD_LIBRARY_PATH", format!("{}:{}", text(&libraries), text(&varnish)));
+        .env("LD_LIBRARY_PATH", format!("{}:{}", text(&libraries), text(&varnish)))
+        .env("H2O_ROOT", path.parent().and_then(Path::parent).expect("below /usr"));
     command
 }
 
