@@ -8,6 +8,7 @@ mod devservers;
 mod encoders;
 mod gaps;
 mod leaving;
+mod lesson;
 mod matrix;
 mod measure;
 mod networks;
