@@ -11,7 +11,7 @@ use crate::client::{Connection, Options, Protocol};
 use crate::link::{Line, Link};
 use crate::server;
 
-/// What the siblings got, in events of a second: before, while the others were unread, and
+/// The siblings' events in a second: before, while the others were unread, and
 /// after these were let go.
 pub struct Seen {
     pub before: u64,
