@@ -99,7 +99,7 @@ pub fn rows() -> Result<String> {
             (Protocol::Http1, _) => "–",
             (_, Some(_)) => "64 KiB, 64 KiB",
             (Protocol::Http2, None) => "2 MiB, 5 MiB",
-            (Protocol::Http3, None) => "1.25 MB, ∞",
+            (Protocol::Http3, None) => "1250 kB, ∞",
         };
         let Seen { before, during, answers, after } = seen;
         let answers = if answers { "✓" } else { "–" };
