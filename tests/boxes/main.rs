@@ -15,6 +15,7 @@ mod programs;
 mod protocols;
 mod record;
 mod reload;
+mod seen;
 mod server;
 mod silence;
 mod squeezed;
