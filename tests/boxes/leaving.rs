@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Middlebox, is_whole};
+use tests::{Middlebox, is_whole, until};
 use tokio::time::timeout;
 
 use crate::gaps::{COMMENT, Case, Reader, Server, rows};
@@ -97,7 +97,8 @@ async fn read_for_a_while(
 ) -> Option<Middlebox> {
     let (held, url) = case.start(server).await;
     let mut reader = Reader::ask(&url, path).await;
-    // A box may hold the first event back, so a second is enough for it.
+    until("the first event", async || server.written() > 0).await;
+    // A box may hold it back, so a second is enough for it.
     let _ = timeout(Duration::from_secs(1), reader.event(0)).await;
     let _ = reader.end(Duration::from_millis(200)).await;
     held
