@@ -67,8 +67,8 @@ pub fn read(part: &str) -> (Value, Vec<Value>) {
 /// A time in a form that every language has: whole units, and no separators.
 pub fn time(us: u64) -> String {
     match us {
-        ..1_000 => "< 1 ms".to_string(),
-        ..10_000_000 => format!("{} ms", us / 1000),
+        0..1_000 => "< 1 ms".to_string(),
+        1_000..10_000_000 => format!("{} ms", us / 1000),
         _ => format!("{} s", us / 1_000_000),
     }
 }

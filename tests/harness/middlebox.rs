@@ -211,8 +211,8 @@ impl Middlebox {
         let process = command.process_group(0).spawn().expect(name);
         let url = format!("http://{addr}");
         let name = kind.name;
-        let middlebox =
-            Self { process, said, name, url, folder, configuration: path };
+        let configuration = path;
+        let middlebox = Self { process, said, name, url, folder, configuration };
         let listens = async || TcpStream::connect(&addr).await.is_ok();
         until(&format!("{name} listens"), listens).await;
         // Its worker listens before its first process takes signals.
@@ -281,14 +281,12 @@ impl Middlebox {
 
     /// Makes the proxy read its configuration again.
     pub fn reload(&self) {
-        let kind = kind(self.name);
-        let (program, commands) = match &kind.reload {
+        let (program, commands) = match &kind(self.name).reload {
             Reload::Signal(signal) => return kill(self.id(), *signal).unwrap(),
             Reload::Commands(program, commands) => (program, commands),
         };
         for arguments in commands(&self.configuration) {
-            let output =
-                command(program, kind.files).args(arguments).output().unwrap();
+            let output = command(program, "1024").args(arguments).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }
     }
@@ -337,7 +335,7 @@ fn installed(path: &str) -> Option<PathBuf> {
     [unpacked, Path::new("/usr").join(path)].into_iter().find(|path| path.exists())
 }
 
-/// A program of a proxy, and how many files it may have open at first.
+/// A program below `/usr`, with so many open files.
 fn command(program: &str, files: &str) -> Command {
     let path = installed(program);
     let path = path
