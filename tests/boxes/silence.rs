@@ -97,7 +97,7 @@ fn limited(case: Case, text: String) -> String {
             replaced(text, "proxy_read_timeout 60s", "proxy_read_timeout 2s")
         }
         ("haproxy", "default") => {
-            replaced(text, "timeout server 50s", "timeout server 2s")
+            replaced(text, "timeout server 50000", "timeout server 2s")
         }
         ("haproxy", _) => replaced(text, "timeout server 60s", "timeout server 2s"),
         ("caddy", "right") => replaced(text, "read_timeout 60s", "read_timeout 2s"),
