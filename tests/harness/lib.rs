@@ -52,7 +52,7 @@ pub use recorded::{
     Recording, assert_picture, assert_recorded, assert_text_but_numbers, session,
 };
 pub use wait::{PATIENCE, pause, until, until_at_most, within};
-pub use whole::Run;
+pub use whole::{Run, is_whole};
 
 /// Whether Cargo builds the tests with the features of crates of the whole workspace.
 pub const IN_WORKSPACE: bool = cfg!(feature = "workspace");

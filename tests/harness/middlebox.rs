@@ -5,8 +5,9 @@ use std::os::unix::{fs::FileExt, process::CommandExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::UNIX_EPOCH;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,7 @@ pub struct Middlebox {
     pub url: String,
     /// Its working folder, in which it keeps all that it writes.
     pub folder: TempDir,
+    configuration: PathBuf,
 }
 
 /// A proxy's program, the ending of its configuration's name, and how it is started.
@@ -37,6 +39,14 @@ struct Kind {
     /// How many files its service may have open at first (`LimitNOFILE`, or systemd's own).
     files: &'static str,
     version: &'static str,
+    reload: Reload,
+}
+
+/// How an administrator makes a proxy read its configuration again.
+enum Reload {
+    Signal(Signal),
+    /// Commands of these programs, one after the other, with the configuration's file.
+    Commands(&'static str, fn(&Path) -> Vec<Vec<String>>),
 }
 
 const KINDS: [Kind; 8] = [
@@ -50,6 +60,7 @@ const KINDS: [Kind; 8] = [
         check: &["-p", ".", "-e", "stderr", "-t", "-c"],
         files: "1024",
         version: "-v",
+        reload: Reload::Signal(Signal::SIGHUP),
     },
     Kind {
         name: "haproxy",
@@ -59,6 +70,7 @@ const KINDS: [Kind; 8] = [
         check: &["-c", "-f"],
         files: "1024",
         version: "-v",
+        reload: Reload::Signal(Signal::SIGUSR2),
     },
     Kind {
         name: "caddy",
@@ -70,6 +82,11 @@ const KINDS: [Kind; 8] = [
         check: &["validate", "--adapter", "caddyfile", "--config"],
         files: "$(ulimit -Hn)",
         version: "version",
+        reload: Reload::Commands("bin/caddy", |file| {
+            let adapter =
+                ["reload", "--force", "--adapter", "caddyfile", "--config"];
+            vec![[words(&adapter), vec![text(file)]].concat()]
+        }),
     },
     Kind {
         name: "varnish",
@@ -92,6 +109,12 @@ const KINDS: [Kind; 8] = [
         check: &["-C", "-f"],
         files: "$(ulimit -Hn)",
         version: "-V",
+        reload: Reload::Commands("bin/varnishadm", |file| {
+            let working = format!("{}/varnish", folder(file));
+            let name = format!("at{}", UNIX_EPOCH.elapsed().unwrap().as_micros());
+            let load = words(&["-n", &working, "vcl.load", &name, &text(file)]);
+            vec![load, words(&["-n", &working, "vcl.use", &name])]
+        }),
     },
     Kind {
         name: "apache",
@@ -103,6 +126,7 @@ const KINDS: [Kind; 8] = [
         check: &["-d", ".", "-t", "-f"],
         files: "1024",
         version: "-v",
+        reload: Reload::Signal(Signal::SIGUSR1),
     },
     Kind {
         name: "lighttpd",
@@ -115,15 +139,17 @@ const KINDS: [Kind; 8] = [
         check: &["-tt", "-f"],
         files: "1024",
         version: "-v",
+        reload: Reload::Signal(Signal::SIGUSR1),
     },
     Kind {
         name: "h2o",
         program: "bin/h2o",
         ending: "conf",
-        arguments: |file, _| words(&["-c", &text(file)]),
+        arguments: |file, _| words(&["-m", "master", "-c", &text(file)]),
         check: &["-t", "-c"],
         files: "$(ulimit -Hn)",
         version: "-v",
+        reload: Reload::Signal(Signal::SIGHUP),
     },
     Kind {
         name: "nghttpx",
@@ -133,6 +159,7 @@ const KINDS: [Kind; 8] = [
         check: &[],
         files: "1024",
         version: "-v",
+        reload: Reload::Signal(Signal::SIGHUP),
     },
 ];
 
@@ -175,7 +202,7 @@ impl Middlebox {
         let path = folder.path().join(format!("box.{}", kind.ending));
         fs::write(&path, text).unwrap();
         let addr = format!("127.0.0.1:{port}");
-        let mut command = command(kind);
+        let mut command = command(kind.program, kind.files);
         command.args((kind.arguments)(&path, &addr)).current_dir(folder.path());
         command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path());
         command.env("XDG_CONFIG_HOME", folder.path());
@@ -183,7 +210,9 @@ impl Middlebox {
         command.stdout(Stdio::null()).stderr(said.try_clone().unwrap());
         let process = command.process_group(0).spawn().expect(name);
         let url = format!("http://{addr}");
-        let middlebox = Self { process, said, name: kind.name, url, folder };
+        let name = kind.name;
+        let configuration = path;
+        let middlebox = Self { process, said, name, url, folder, configuration };
         let listens = async || TcpStream::connect(&addr).await.is_ok();
         until(&format!("{name} listens"), listens).await;
         // Its worker listens before its first process takes signals.
@@ -205,7 +234,7 @@ impl Middlebox {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("box.{}", kind.ending));
         fs::write(&path, unpacked(change(kind.text(configuration)))).unwrap();
-        let mut command = command(kind);
+        let mut command = command(kind.program, kind.files);
         command.args(kind.check).arg(&path).current_dir(folder.path());
         command.env("HOME", folder.path());
         if kind.name == "lighttpd" {
@@ -234,7 +263,10 @@ impl Middlebox {
     /// The first line that the proxy says about its version.
     pub fn version(name: &str) -> String {
         let kind = kind(name);
-        let output = command(kind).arg(kind.version).output().expect(name);
+        let output = command(kind.program, kind.files)
+            .arg(kind.version)
+            .output()
+            .expect(name);
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap();
         said.lines().next().unwrap_or_default().to_string()
@@ -249,13 +281,14 @@ impl Middlebox {
 
     /// Makes the proxy read its configuration again.
     pub fn reload(&self) {
-        let signal = match self.name {
-            "nginx" | "h2o" | "nghttpx" => Signal::SIGHUP,
-            "haproxy" => Signal::SIGUSR2,
-            "apache" | "lighttpd" => Signal::SIGUSR1,
-            _ => return,
+        let (program, commands) = match &kind(self.name).reload {
+            Reload::Signal(signal) => return kill(self.id(), *signal).unwrap(),
+            Reload::Commands(program, commands) => (program, commands),
         };
-        nix::sys::signal::kill(self.id(), signal).unwrap();
+        for arguments in commands(&self.configuration) {
+            let output = command(program, "1024").args(arguments).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
     }
 
     /// The id of the process that was started; others may be its children.
@@ -302,18 +335,19 @@ fn installed(path: &str) -> Option<PathBuf> {
     [unpacked, Path::new("/usr").join(path)].into_iter().find(|path| path.exists())
 }
 
-fn command(kind: &Kind) -> Command {
-    let program = installed(kind.program);
-    let program = program.unwrap_or_else(|| {
-        panic!("{} is not there: tests/boxes/install", kind.name)
-    });
+/// A program below `/usr`, with so many open files.
+fn command(program: &str, files: &str) -> Command {
+    let path = installed(program);
+    let path = path
+        .unwrap_or_else(|| panic!("{program} is not there: tests/boxes/install"));
     let mut command = Command::new("sh");
-    let limited = format!("ulimit -Sn {} && exec \"$0\" \"$@\"", kind.files);
-    command.args(["-c", &limited]).arg(program);
+    let limited = format!("ulimit -Sn {files} && exec \"$0\" \"$@\"");
+    command.args(["-c", &limited]).arg(&path);
     let libraries = root().join("target/boxes/usr/lib/x86_64-linux-gnu");
     let varnish = libraries.join("varnish");
     command
-        .env("LD_LIBRARY_PATH", format!("{}:{}", text(&libraries), text(&varnish)));
+        .env("LD_LIBRARY_PATH", format!("{}:{}", text(&libraries), text(&varnish)))
+        .env("H2O_ROOT", path.parent().and_then(Path::parent).expect("below /usr"));
     command
 }
 

@@ -8,6 +8,11 @@ use std::time::{Instant, UNIX_EPOCH};
 
 use crate::binaries::root;
 
+/// Whether the whole of a large run is asked for.
+pub fn is_whole() -> bool {
+    env::var("WHOLE").is_ok_and(|whole| whole == "1")
+}
+
 /// A run with random numbers. `SEED=…` in the environment repeats one.
 pub struct Run {
     pub seed: u64,
@@ -21,9 +26,8 @@ impl Run {
             Ok(seed) => seed.parse().expect("SEED is a number"),
             Err(_) => UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
         };
-        let is_whole = env::var("WHOLE").is_ok_and(|whole| whole == "1");
         eprintln!("SEED={seed}"); // shown where the test fails
-        Self { seed, is_whole, start: Instant::now() }
+        Self { seed, is_whole: is_whole(), start: Instant::now() }
     }
 
     /// The size of something in the whole run, or in the part of it that is for every day.
