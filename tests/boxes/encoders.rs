@@ -12,7 +12,7 @@ pub struct Case {
     pub coding: &'static str,
 }
 
-pub const CASES: [Case; 18] = [
+pub const CASES: [Case; 19] = [
     Case {
         middlebox: "none",
         configuration: "Compression::new()",
@@ -42,6 +42,13 @@ pub const CASES: [Case; 18] = [
             let on = text.replace("proxy_buffering off", "proxy_buffering on");
             on.replace("http {", NGINX)
         },
+        coding: "gzip",
+    },
+    Case {
+        middlebox: "nginx",
+        configuration: "gzip_types …; X-Accel-Buffering: no",
+        base: "default",
+        change: |text| text.replace("http {", NGINX),
         coding: "gzip",
     },
     Case {

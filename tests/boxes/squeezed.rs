@@ -41,6 +41,8 @@ const BROWSER: &str = "gzip, deflate, br, zstd";
 struct Stream {
     /// When each of them was written.
     written: Arc<Mutex<Vec<Instant>>>,
+    /// Whether it asks nginx not to collect them.
+    has_header: bool,
 }
 
 #[handler]
@@ -55,6 +57,9 @@ impl Stream {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(control));
         let kind = HeaderValue::from_static("text/event-stream");
         headers.insert(CONTENT_TYPE, kind);
+        if self.has_header {
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        }
         let mut paced = interval(EVERY);
         paced.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let written = self.written.clone();
@@ -133,7 +138,8 @@ struct Running {
 
 impl Running {
     async fn start(case: &Case) -> Self {
-        let stream = Stream::default();
+        let has_header = case.configuration.contains("X-Accel-Buffering");
+        let stream = Stream { has_header, ..Default::default() };
         let router = Router::new().get(stream.clone());
         if case.middlebox == "none" {
             let url = serve(router.hoop(Compression::new())).await;
