@@ -41,6 +41,12 @@ impl Server {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
+    /// Listens where another server did, as in `http://127.0.0.1:40122`.
+    pub async fn start_in_place_of(url: &str) -> Self {
+        let addr = url.strip_prefix("http://").expect("a URL");
+        Self(TcpListener::bind(addr).await.unwrap())
+    }
+
     /// The URL of a path on this server.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.0.local_addr().unwrap())

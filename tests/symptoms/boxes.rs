@@ -17,7 +17,7 @@ use crate::code;
 use crate::server::{Item, not_stored, passed_on, quiet};
 
 /// How long a test watches that nothing comes.
-const WATCH: Duration = Duration::from_millis(1_500);
+pub const WATCH: Duration = Duration::from_millis(1_500);
 
 /// An event, and silence.
 #[handler]
@@ -41,7 +41,7 @@ async fn beating(res: &mut Response) {
     events.max_interval(Duration::from_millis(300)).stream(res);
 }
 
-fn streams() -> Router {
+pub fn streams() -> Router {
     Router::new()
         .push(Router::with_path("one").get(one))
         .push(Router::with_path("one-passed-on").get(one_passed_on))
@@ -73,12 +73,12 @@ fn curl(url: &str) -> Process {
     Process::spawn(curl)
 }
 
-async fn passes(url: &str) {
+pub async fn passes(url: &str) {
     let mut curl = curl(url);
     assert_eq!(curl.line().await, "data: 1", "{url}");
 }
 
-async fn is_held_back(url: &str) {
+pub async fn is_held_back(url: &str) {
     let mut curl = curl(url);
     let came = timeout(WATCH, curl.line()).await;
     assert!(came.is_err(), "{url}: {came:?}");

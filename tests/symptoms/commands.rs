@@ -1,13 +1,16 @@
 //! Cures for the shell, and for readers of a stream in Python.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use futures_util::StreamExt;
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use tests::redis::Redis;
 use tests::scripted::Server;
 use tests::{Nginx, serve, within};
 use tokio::task::spawn_blocking;
+use tokio_stream::wrappers::IntervalStream;
 
 use crate::code;
 use crate::server::{Item, quiet};
@@ -160,4 +163,50 @@ async fn each_of_several_servers_appends_to_one_log_and_reads_after_an_id() {
     let shown = stdout(&shell(script, &[("PORT", port)]).await);
     assert_eq!(shown.matches("hello").count(), 2, "{shown}");
     assert_eq!(shown.matches("first").count(), 1, "{shown}");
+}
+
+/// Events that are a tenth of a second apart.
+#[handler]
+async fn slow(res: &mut Response) {
+    let every = tokio::time::interval(Duration::from_millis(100));
+    let ticks = IntervalStream::new(every).take(8);
+    sse::stream(res, ticks.map(|_| Item::Ok(SseEvent::default().text("1"))));
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn three_commands_show_when_bytes_come_over_http_1_and_2() {
+    let app = serve(Router::new().get(slow)).await;
+    let gzip = "gzip on; gzip_types text/event-stream; gzip_min_length 0; \
+        gzip_proxied any; proxy_http_version 1.1;";
+    let nginx = |version: &'static str| {
+        let app = app.clone();
+        Nginx::start(move |addr| {
+            format!(
+                "daemon off; pid nginx.pid; events {{}}
+                http {{
+                    access_log off;
+                    server {{
+                        listen {addr} {version};
+                        location / {{ proxy_pass {app}; {gzip} }}
+                    }}
+                }}"
+            )
+        })
+    };
+    for (version, option) in [("", ""), ("http2", "--http2-prior-knowledge ")] {
+        let nginx = nginx(version).await;
+        let places = [("APP", &*app), ("SITE", &*nginx.url)];
+        let script =
+            code("arrivals.sh").replace("\"$SITE\"", &format!("{option}\"$SITE\""));
+        // After the first and the second command.
+        let script = script.replace("# 1", "; echo").replace("# 2", "; echo");
+        let shown = stdout(&shell(script, &places).await);
+        let counts: Vec<_> = shown
+            .split("\n\n")
+            .map(|part| part.matches("Recv data").count())
+            .collect();
+        assert_eq!(counts.len(), 3, "{shown}");
+        assert!(counts[0] > 4 && counts[1] > 4 && counts[2] < 4, "{shown}");
+    }
 }

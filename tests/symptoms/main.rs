@@ -8,6 +8,7 @@
 mod boxes;
 mod browser;
 mod commands;
+mod middleboxes;
 mod server;
 mod tabs;
 

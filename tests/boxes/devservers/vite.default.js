@@ -1,0 +1,3 @@
+export default {
+  server: { proxy: { '/ticks': 'http://127.0.0.1:8698' } },
+};

@@ -1,0 +1,112 @@
+//! The reader leaves: when the server behind a box learns of it, `tests/recorded/boxes-leaving.*`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{Middlebox, is_whole};
+use tokio::time::timeout;
+
+use crate::gaps::{COMMENT, Case, Reader, Server, rows};
+use crate::record::{assert_recorded, time};
+
+/// In place of 15 seconds.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A server that has learned nothing after this learns it late, if at all.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// How long the whole run waits for it.
+const LONG: Duration = Duration::from_secs(70);
+
+/// Lines that are said to help, or that do harm.
+const LINES: [Case; 3] = [
+    Case {
+        name: "nginx",
+        configuration: "right",
+        added: Some(("location / {", "proxy_ignore_client_abort on;")),
+    },
+    Case {
+        name: "haproxy",
+        configuration: "right",
+        added: Some(("backend program", "option abortonclose")),
+    },
+    Case {
+        name: "caddy",
+        configuration: "right",
+        added: Some(("reverse_proxy 127.0.0.1:8698 {", "flush_interval -1")),
+    },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn a_server_learns_of_a_reader_that_left_at_once_or_with_the_next_bytes() {
+    let rows = rows(Case::all(&LINES), row).await;
+    assert_recorded("leaving", &rows, &[("leaving", cells)]);
+}
+
+async fn row(case: Case) -> Value {
+    let long = if is_whole() { LONG } else { AT_ONCE };
+    let (silent, busy, beating) = tokio::join!(
+        learns(case, "/silent", long),
+        learns(case, "/busy", AT_ONCE),
+        heartbeats(case),
+    );
+    let mut row = json!({
+        "box": case.name,
+        "configuration": case.title(),
+        "silent_at_once": silent.is_some_and(|time| time < AT_ONCE),
+        "busy": busy.is_some(),
+        "heartbeat": beating.is_some(),
+    });
+    let mut note = |name: &str, time: Option<Duration>| {
+        if let Some(time) = time {
+            row[name] = json!(time.as_micros() as u64);
+        }
+    };
+    note("silent_us", silent);
+    note("busy_us", busy);
+    if let Some(heartbeats) = beating {
+        row["heartbeats"] = json!(heartbeats);
+    }
+    row
+}
+
+/// How long it takes after a reader has left until Salvo drops its stream.
+async fn learns(case: Case, path: &str, at_most: Duration) -> Option<Duration> {
+    let mut server = Server::start().await;
+    let _held = read_for_a_while(case, path, &server).await;
+    let left = Instant::now();
+    let dropped = server.dropped(at_most).await?;
+    Some(dropped.saturating_duration_since(left))
+}
+
+/// With which heartbeat after the reader has left Salvo drops its stream: 0 is at once.
+async fn heartbeats(case: Case) -> Option<usize> {
+    let mut server = Server::start().await;
+    let path = format!("/heartbeat?every={}", HEARTBEAT.as_millis());
+    let _held = read_for_a_while(case, &path, &server).await;
+    let written = server.written();
+    server.dropped(HEARTBEAT * 10).await?;
+    Some((server.written() - written) / COMMENT.len())
+}
+
+/// A reader reads for a while, and leaves: all that has come is read, so that its goodbye is
+/// a FIN, as a browser's.
+async fn read_for_a_while(
+    case: Case,
+    path: &str,
+    server: &Server,
+) -> Option<Middlebox> {
+    let (held, url) = case.start(server).await;
+    let mut reader = Reader::ask(&url, path).await;
+    // A box may hold the first event back, so a second is enough for it.
+    let _ = timeout(Duration::from_secs(1), reader.event(0)).await;
+    let _ = reader.end(Duration::from_millis(200)).await;
+    held
+}
+
+/// Silent, busy, and with which heartbeat.
+fn cells(row: &Value) -> Option<Vec<String>> {
+    let shown = |name: &str| row[name].as_u64().map(time);
+    let heartbeats = row["heartbeats"].as_u64().map(|count| count.to_string());
+    let cells = [shown("silent_us"), shown("busy_us"), heartbeats];
+    Some(cells.into_iter().map(|cell| cell.unwrap_or("–".into())).collect())
+}

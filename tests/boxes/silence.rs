@@ -1,0 +1,140 @@
+//! A stream on which nothing comes, and one that its server cuts: `tests/recorded/boxes-silence.*`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{Browser, is_whole};
+
+use crate::gaps::{Case, End, Reader, Server, put, replaced, rows};
+use crate::record::{assert_recorded, number, time};
+
+/// How long the whole run waits. The longest limit of a default is lighttpd's, 360 seconds.
+const LONG: Duration = Duration::from_secs(400);
+/// In place of [`LONG`], every day.
+const SHORT: Duration = Duration::from_secs(6);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn a_box_cuts_a_silent_stream_or_not_and_none_with_a_heartbeat() {
+    let rows = rows(Case::all(&[]), row).await;
+    assert_recorded(
+        "silence",
+        &rows,
+        &[
+            ("silence", silence),
+            ("heartbeat", heartbeat),
+            ("breaks-off", breaks_off),
+        ],
+    );
+}
+
+/// What a page's own reader hears of a server that breaks off.
+const READ: &str = "fetch('/cut').then(answer => answer.text())
+    .then(() => window.heard = 'end', () => window.heard = 'error')";
+/// EventSource comes back in any case.
+const LISTEN: &str = "window.opened = 0,
+    new EventSource('/cut').onopen = () => window.opened += 1";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs chromedriver, firefox-esr and proxies: tests/boxes/install"]
+async fn behind_some_boxes_fetch_takes_a_server_that_breaks_off_for_the_end() {
+    let cases = [
+        ("none", "default", "error"),
+        ("nginx", "default", "end"),
+        ("nginx", "right", "error"),
+        ("haproxy", "right", "error"),
+        ("caddy", "right", "end"),
+        ("h2o", "right", "end"),
+    ];
+    for browser in Browser::both().await {
+        for (name, configuration, heard) in cases {
+            let server = Server::start().await;
+            let case = Case { name, configuration, added: None };
+            let (_held, url) = case.start(&server).await;
+            browser.open(&format!("{url}/page")).await;
+            browser.eval(&format!("({READ}, true)")).await;
+            eprintln!("{name} {configuration}");
+            browser.until(&format!("window.heard === '{heard}'")).await;
+            if name == "caddy" {
+                browser.eval(&format!("({LISTEN}, true)")).await;
+                browser.until("window.opened === 2").await;
+            }
+        }
+    }
+}
+
+async fn row(case: Case) -> Value {
+    let server = Server::start().await;
+    let (_held, url) = case.start_changed(&server, |text| limited(case, text)).await;
+    // Four to a limit, as 15 seconds are to 60.
+    let heartbeat = if is_whole() { 15_000 } else { 500 };
+    let long = if is_whole() { LONG } else { SHORT };
+    let beating = async {
+        let path = format!("/heartbeat?every={heartbeat}");
+        Reader::ask(&url, &path).await.end(long).await
+    };
+    let breaking = async { Reader::ask(&url, "/cut").await.end(long).await };
+    let silent = async {
+        let mut reader = Reader::ask(&url, "/silent").await;
+        let start = Instant::now();
+        (reader.end(long).await, start.elapsed())
+    };
+    let (beats, breaks, (ends, after)) = tokio::join!(beating, breaking, silent);
+    let word = |end: Option<End>| end.map_or("open", End::word);
+    let mut row = json!({
+        "box": case.name,
+        "configuration": case.title(),
+        "silent": word(ends),
+        "with_heartbeat": word(beats),
+        "server_breaks_off": word(breaks),
+    });
+    if ends.is_some() {
+        row["silent_us"] = json!(after.as_micros() as u64);
+    }
+    row
+}
+
+/// Every day, two seconds in place of the limit.
+fn limited(case: Case, text: String) -> String {
+    if is_whole() {
+        return text;
+    }
+    match (case.name, case.configuration) {
+        ("nginx", "default") => put(text, "location / {", "proxy_read_timeout 2s;"),
+        ("nginx", _) => {
+            replaced(text, "proxy_read_timeout 60s", "proxy_read_timeout 2s")
+        }
+        ("haproxy", "default") => {
+            replaced(text, "timeout server 50s", "timeout server 2s")
+        }
+        ("haproxy", _) => replaced(text, "timeout server 60s", "timeout server 2s"),
+        ("caddy", "right") => replaced(text, "read_timeout 60s", "read_timeout 2s"),
+        _ => text, // Caddy's default has no limit.
+    }
+}
+
+/// When it is cut, and whether that looks like an end.
+fn silence(row: &Value) -> Option<Vec<String>> {
+    Some(match row["silent"].as_str() {
+        Some("open") => vec!["–".into(), "–".into()],
+        end => vec![time(number(row, "silent_us")), sign(end)],
+    })
+}
+
+fn heartbeat(row: &Value) -> Option<Vec<String>> {
+    Some(vec![if row["with_heartbeat"] == "open" { "✓" } else { "–" }.into()])
+}
+
+fn breaks_off(row: &Value) -> Option<Vec<String>> {
+    Some(vec![sign(row["server_breaks_off"].as_str())])
+}
+
+/// ✂ is a cut, and ■ an end.
+fn sign(end: Option<&str>) -> String {
+    match end {
+        Some("cut") => "✂",
+        Some("end") => "■",
+        _ => "–",
+    }
+    .into()
+}

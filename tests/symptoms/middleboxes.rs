@@ -1,0 +1,136 @@
+//! Cures for boxes other than nginx as it begins: HAProxy, lighttpd and Varnish, and nginx
+//! that is told to read its configuration again.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use tests::scripted::Server;
+use tests::{Middlebox, serve, until, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::boxes::{WATCH, is_held_back, passes, streams};
+use crate::code;
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn haproxy_sends_an_event_a_fifth_of_a_second_late_unless_it_must_not_wait() {
+    let server = serve(streams()).await;
+    let start = |lines: String| {
+        let told = move |text: String| {
+            text.replace("mode http", &format!("mode http\n    {lines}"))
+        };
+        Middlebox::start_changed("haproxy", "default", &server, told)
+    };
+    let waiting = start(String::new()).await;
+    let told = start(code("no-delay.cfg")).await;
+    let delay = async |haproxy: &Middlebox| {
+        let start = Instant::now();
+        passes(&format!("{}/one", haproxy.url)).await;
+        start.elapsed()
+    };
+    for _ in 0..5 {
+        let delay = delay(&waiting).await;
+        assert!(delay >= Duration::from_millis(150), "{delay:?}");
+    }
+    // A busy machine makes it late, too, but not each time.
+    let is_quick = async || delay(&told).await < Duration::from_millis(150);
+    until("an event at once", is_quick).await;
+}
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn lighttpd_collects_a_stream_unless_it_must_not() {
+    let server = serve(streams()).await;
+    let collecting = Middlebox::start("lighttpd", "default", &server).await;
+    is_held_back(&format!("{}/one-passed-on", collecting.url)).await;
+    let told = |text: String| text + code("stream.lighttpd.conf").as_str();
+    let told = Middlebox::start_changed("lighttpd", "default", &server, told).await;
+    passes(&format!("{}/one", told.url)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn varnish_that_compresses_collects_a_stream_unless_it_must_not() {
+    const GZIP: &str =
+        "\nsub vcl_backend_response {\n    set beresp.do_gzip = true;\n}\n";
+    let server = serve(streams()).await;
+    for (lines, is_late) in [(String::new(), true), (code("varnish.vcl"), false)] {
+        let compressing = |text: String| text + GZIP + lines.as_str();
+        let varnish =
+            Middlebox::start_changed("varnish", "default", &server, compressing);
+        let varnish = varnish.await;
+        let url = format!("{}/one", varnish.url);
+        if is_late { is_held_back(&url).await } else { passes(&url).await }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn a_reload_of_nginx_leaves_its_streams_alone_until_the_time_that_they_are_given()
+ {
+    let server = serve(streams()).await;
+    let lines = code("shutdown.conf");
+    assert!(lines.contains(" 1m;"), "{lines}");
+    for (lines, is_cut) in [("", false), (&*lines.replace("1m", "1s"), true)] {
+        let told = |text: String| format!("{lines}\n{text}");
+        let nginx = Middlebox::start_changed("nginx", "right", &server, told).await;
+        let asked = reqwest::get(format!("{}/beating", nginx.url));
+        let mut old = within("a head", asked).await.unwrap();
+        assert!(within("a heartbeat", old.chunk()).await.unwrap().is_some());
+        kill(nginx.id(), Signal::SIGHUP).unwrap();
+        let end = async { while let Ok(Some(_)) = old.chunk().await {} };
+        assert_eq!(timeout(2 * WATCH, end).await.is_ok(), is_cut, "{lines}");
+    }
+}
+
+/// HAProxy that gives a server one second, and then this line.
+async fn hasty(server: &str, line: &str) -> Middlebox {
+    let told = |text: String| {
+        assert!(text.contains("timeout server 50s"), "{text}");
+        text.replace("timeout server 50s", &format!("timeout server 1s\n    {line}"))
+    };
+    Middlebox::start_changed("haproxy", "default", server, told).await
+}
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn haproxy_cuts_a_silent_stream_unless_its_server_has_more_time() {
+    let server = serve(streams()).await;
+    for (line, path, is_cut) in [
+        ("timeout tunnel 1h", "quiet", true),
+        ("timeout tunnel 1h", "beating", false),
+        (&*code("timeout.cfg"), "quiet", false),
+    ] {
+        let haproxy = hasty(&server, line).await;
+        let asked = reqwest::get(format!("{}/{path}", haproxy.url));
+        let mut answer = within("a head", asked).await.unwrap();
+        let end = async { while let Ok(Some(_)) = answer.chunk().await {} };
+        assert_eq!(timeout(2 * WATCH, end).await.is_ok(), is_cut, "{line} {path}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn behind_haproxy_a_server_learns_that_its_reader_left_when_it_writes() {
+    let server = Server::start().await;
+    let haproxy = Middlebox::start("haproxy", "default", &server.url("")).await;
+    let reader = tokio::spawn(reqwest::get(haproxy.url.clone()));
+    let mut asked = server.asked().await;
+    asked.stream("data: 1\n\n").await;
+    let mut answer = within("a head", reader).await.unwrap().unwrap();
+    assert!(within("an event", answer.chunk()).await.unwrap().is_some());
+    drop(answer);
+    let learnt = timeout(WATCH, asked.socket.readable()).await;
+    assert!(learnt.is_err(), "as long as the server is silent, it learns nothing");
+    let beats = async {
+        // The first one tells HAProxy, and a further one comes back.
+        while asked.socket.write_all(b":\n").await.is_ok() {
+            let byte = asked.socket.read_u8();
+            if timeout(Duration::from_millis(100), byte).await.is_ok() {
+                break;
+            }
+        }
+    };
+    within("the server learns it by a heartbeat", beats).await;
+}
