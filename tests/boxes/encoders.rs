@@ -14,7 +14,7 @@ pub struct Case {
 
 pub const CASES: [Case; 19] = [
     Case {
-        middlebox: "none",
+        middlebox: "salvo",
         configuration: "Compression::new()",
         base: "",
         change: |text| text,
@@ -48,7 +48,8 @@ pub const CASES: [Case; 19] = [
         middlebox: "nginx",
         configuration: "gzip_types …; X-Accel-Buffering: no",
         base: "default",
-        change: |text| text.replace("http {", NGINX),
+        // Debian's has `gzip on` already.
+        change: |text| text.replace("gzip on;", "").replace("http {", NGINX),
         coding: "gzip",
     },
     Case {
@@ -177,7 +178,7 @@ file.mime.addtypes:
 hosts:";
 
 fn haproxy(text: String) -> String {
-    text.replacen("mode http\n", "mode http\n    compression algo gzip\n", 1)
+    text.replacen("mode http", "compression algo gzip\n    mode http", 1)
 }
 
 fn lighttpd(text: String) -> String {
