@@ -1,8 +1,9 @@
 //! The edge of a program, where strangers knock: how many connections it takes, how long each
 //! may keep it waiting, how much of a body it reads, and which pages may send requests.
 //!
-//! The same file stands in `chat`, `llm`, `progress`, `feed`, `wire`, `faults` and `page`. Left
-//! out: a bound for each client (one client can take all places), and the server's own names.
+//! The same file stands in `chat`, `llm`, `progress`, `feed`, `wire`, `faults`, `page` and
+//! `boxes`. Left out: a bound for each client (one client can take all places), and the
+//! server's own names.
 
 use std::io;
 use std::pin::Pin;

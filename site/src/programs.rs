@@ -2,7 +2,7 @@
 //! very code that the chapter explains.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use salvo::prelude::*;
@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::supervise;
 
+/// The folder into which `tests/boxes/install` unpacks proxies.
+const UNPACKED: &str = "target/boxes";
+
 /// Compiles each program into the book, and mounts it under its name. A program takes one
 /// line here, and its dependencies in `site/Cargo.toml`.
 macro_rules! programs {
-    ($($name:ident: $file:literal => $router:expr;)*) => {
+    ($root:ident: $($name:ident: $file:literal => $router:expr;)*) => {
         $(
             // The book leaves out what a program needs to run by itself.
             #[allow(dead_code)]
@@ -26,13 +29,15 @@ macro_rules! programs {
         pub const MOUNTED: &[&str] = &[$(stringify!($name)),*];
 
         /// The routes of all programs, below `/live/`.
-        pub async fn router() -> io::Result<Router> {
+        pub async fn router($root: &Path) -> io::Result<Router> {
             Ok(Router::with_path("live")$(.push(mount(stringify!($name), $router)))*)
         }
     };
 }
 
 programs! {
+    root:
+    boxes: "../../examples/boxes/main.rs" => boxes::router(boxes::MAX_STREAMS, Some(root.join(UNPACKED)), CancellationToken::new());
     chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new(chat::MAX_USERS));
     faults: "../../examples/faults/main.rs" => faults::router(faults::MAX_OPEN);
     feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::edge::refuse_foreign)?;

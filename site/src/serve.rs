@@ -76,7 +76,7 @@ impl Site {
             .enable_gzip(CompressionLevel::Precise(6))
             .min_length(512);
         Ok(Router::new()
-            .push(programs::router().await?)
+            .push(programs::router(&self.root).await?)
             .push(Router::with_path("live/reload").get(News(self.clone())))
             .push(
                 Router::with_path("live/exercises")

@@ -1,31 +1,123 @@
-//! The configurations of `examples/boxes`, as they stand.
+//! The configurations of `examples/boxes`: each is clean, each *right* one does what its
+//! comments say, and each of its lines is missed where it is left out.
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use salvo::prelude::*;
-use salvo::sse::{self, SseEvent};
-use tests::{Events, Middlebox, serve, within};
+use tests::{Middlebox, Run, allow_open_files};
 
-type Item = Result<SseEvent, std::convert::Infallible>;
+use crate::seen::{LOOKS, Server, look};
 
-/// An event, and silence.
-#[handler]
-async fn one(res: &mut Response) {
-    let first = Item::Ok(SseEvent::default().text("1"));
-    sse::stream(res, stream::iter([first]).chain(stream::pending()));
+/// The proxies that are looked at every day; `WHOLE=1` looks at all.
+pub fn boxes() -> &'static [&'static str] {
+    &Middlebox::ALL[..Run::start().size(8, 3)]
+}
+
+/// The limits of time that a look is about are a second, so that a test waits no minute.
+fn hasty(at: &str, text: String) -> String {
+    match at {
+        "silence" => text
+            .replace("60s", "1s")
+            .replace(
+                "=60
+", "=1
+",
+            )
+            .replace("=> 60,", "=> 1,")
+            .replace("60000", "1000"),
+        "reload" => text.replace("10m", "1s"),
+        _ => text,
+    }
+}
+
+/// The lines of a right configuration that are more than its default's, but for comments.
+fn lines(name: &str) -> Vec<String> {
+    let of = |configuration| {
+        let text = Middlebox::text(name, configuration);
+        let code = |line: &str| line.split(" #").next().unwrap().trim().to_string();
+        text.lines().map(code).collect::<Vec<_>>()
+    };
+    let default = of("default");
+    let mut lines = of("right");
+    lines.retain(|line| {
+        !line.is_empty() && !line.starts_with('#') && !default.contains(line)
+    });
+    lines
+}
+
+/// Leaves out a line.
+fn without(text: &str, line: &str) -> String {
+    let is_it = |other: &&str| other.split(" #").next().unwrap().trim() == line;
+    text.lines().filter(|other| !is_it(other)).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+fn complains(said: &str) -> bool {
+    let said = said.to_lowercase();
+    ["warn", "alert", "emerg", "error"].iter().any(|word| said.contains(word))
+}
+
+async fn look_through(name: &str, text: &str, at: &str) -> String {
+    let server = Server::start().await;
+    let text = hasty(at, text.to_string());
+    let middlebox =
+        Middlebox::start_changed(name, "right", &server.url, |_| text).await;
+    look(at, &middlebox, &server).await
 }
 
 #[tokio::test]
 #[ignore = "needs proxies: tests/boxes/install"]
-async fn behind_each_right_configuration_the_first_event_comes_at_once() {
-    let server = serve(Router::with_path("one").get(one)).await;
+async fn each_configuration_is_clean() {
     for name in Middlebox::ALL {
-        eprintln!("{name}: {}", Middlebox::version(name));
-        let middlebox = Middlebox::start(name, "right", &server).await;
-        let asked = reqwest::Client::new()
-            .get(format!("{}/one", middlebox.url))
-            .header("accept", "text/event-stream")
-            .send();
-        let answer = within("a head", asked).await.unwrap();
-        assert_eq!(Events::of(answer).data().await, "1", "{name}");
+        for configuration in ["default", "right"] {
+            let checked = Middlebox::check(name, configuration, |text| text);
+            let Some((is_taken, said)) = checked else { continue };
+            assert!(
+                is_taken && !complains(&said),
+                "{name}, {configuration}: {said}"
+            );
+        }
+    }
+}
+
+/// What is seen through each right configuration, in the order of `LOOKS` but for the first
+/// ones, which are the same through all: events come at once, and the server sees HTTP/1.1,
+/// the reader's Host and its address. What a proxy cannot do stands out.
+const SEEN: [(&str, [&str; 7]); 8] = [
+    ("nginx", ["is cut", "true", "false", "false", "is cut", "is cut", "all"]),
+    ("haproxy", ["is cut", "false", "false", "false", "is cut", "is cut", "all"]),
+    ("caddy", ["ends", "true", "false", "false", "ends", "goes on", "all"]),
+    ("varnish", ["is cut", "true", "false", "false", "goes on", "goes on", "all"]),
+    ("apache", ["is cut", "false", "false", "false", "is cut", "goes on", "all"]),
+    ("lighttpd", ["is cut", "false", "false", "false", "is cut", "goes on", "all"]),
+    ("h2o", ["ends", "false", "false", "true", "is cut", "is cut", "all"]),
+    ("nghttpx", ["is cut", "true", "false", "false", "is cut", "goes on", "all"]),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn each_right_configuration_does_what_it_says_and_each_of_its_lines_is_missed()
+{
+    allow_open_files(20_000);
+    for name in boxes() {
+        let right = Middlebox::text(name, "right");
+        let seen = LOOKS.map(async |at| look_through(name, &right, at).await);
+        let seen = join_all(seen).await;
+        let (_, expected) = SEEN.iter().find(|(of, _)| of == name).unwrap();
+        let same = ["true", "HTTP/1.1 book.example 127.0.0.1"];
+        assert_eq!(seen, [&same[..], expected].concat(), "{name}: {LOOKS:?}");
+        let missed = stream::iter(lines(name)).map(async |line| {
+            let text = without(&right, &line);
+            let checked = Middlebox::check(name, "right", |_| text.clone());
+            if checked.is_some_and(|(is_taken, said)| !is_taken || complains(&said))
+            {
+                return;
+            }
+            for (at, with) in LOOKS.iter().zip(&seen) {
+                if look_through(name, &text, at).await != *with {
+                    return;
+                }
+            }
+            panic!("{name}: nothing changes without `{line}`");
+        });
+        missed.buffer_unordered(8).collect::<()>().await;
     }
 }

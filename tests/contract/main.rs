@@ -223,6 +223,24 @@ programs! {
         page: kept(&["share(`events?line="])
         stop: kept(Get("/events?line=a"), Waits, "event: number\n", streams::whole_events)
     }
+    boxes {
+        address: kept()
+        head: kept(Get("/events"))
+        method_head: kept(&["/", "/run"], Get("/events"))
+        silence: kept(Get("/events?every=60000"), "data: 1 ")
+        refusals: kept(&[
+            ("GET", "/nope", 404, None, "not be found"),
+            ("GET", "/events?x=1", 400, None, "no parameter `x`"),
+            ("GET", "/events?every=0", 400, None, "`every` is 1 to 3600000"),
+            ("GET", "/events?header=on", 400, None, "`header` is yes or no"),
+            ("GET", "/run?box=squid", 400, None, "the boxes are: none, nginx,"),
+            ("POST", "/", 405, Some("GET, HEAD"), "not supported"),
+            ("POST", "/events", 405, Some("GET, HEAD"), "not supported"),
+            ("POST", "/run", 405, Some("GET, HEAD"), "not supported"),
+        ])
+        page: kept(&["new EventSource(`run?"])
+        stop: kept(Get("/events?every=60000"), Waits, "data: 1 ", streams::whole_events)
+    }
 }
 
 /// The reason why the smallest cures are exempt.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,6 +19,9 @@ const INHERITED: [&str; 4] = [
     "TMPDIR", // macOS names a folder for temporary files for each user
     "RUST_BACKTRACE",
 ];
+
+/// Programs that tests build with a feature and without it.
+const IN_TWO_WAYS: [&str; 1] = ["boxes"];
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -44,16 +48,25 @@ impl From<Output> for Ended {
 
 /// Builds a program, and returns its path. Cargo does nothing where nothing changed. A test
 /// of a program that is built does not wait for the build of another one.
+///
+/// A name such as `boxes+tls` asks for a feature of the program. Each build of a program takes
+/// the place of the one before, so one that is built in two ways gets a second name.
 pub(crate) fn binary(target: &str, name: &str) -> PathBuf {
+    static ONE_BY_ONE: Mutex<()> = Mutex::new(());
     static BUILT: Mutex<BTreeMap<String, Arc<OnceLock<PathBuf>>>> =
         Mutex::new(BTreeMap::new());
     let built = Arc::clone(BUILT.lock().unwrap().entry(name.into()).or_default());
     let build = || {
         let cargo =
             escargot::CargoBuild::new().manifest_path(root().join("Cargo.toml"));
+        let (name, feature) = name.split_once('+').unwrap_or((name, ""));
         let cargo = match target {
             "--bin" => cargo.bin(name),
             _ => cargo.example(name),
+        };
+        let cargo = match feature {
+            "" => cargo,
+            _ => cargo.features(format!("{name}/{feature}")),
         };
         // With the features of crates that `cargo test --workspace` has just built them
         // with, or else with those that `cargo run --example NAME` has.
@@ -62,7 +75,15 @@ pub(crate) fn binary(target: &str, name: &str) -> PathBuf {
             "--bin" => cargo.package("site"),
             _ => cargo,
         };
-        cargo.run().expect("the program builds").path().to_path_buf()
+        if !IN_TWO_WAYS.contains(&name) {
+            return cargo.run().expect("the program builds").path().to_path_buf();
+        }
+        let _alone = ONE_BY_ONE.lock().unwrap();
+        let built = cargo.run().expect("the program builds").path().to_path_buf();
+        let own = built.with_file_name(format!("{name}-as-tested-{feature}"));
+        drop(fs::remove_file(&own)); // another process may run it, and keeps it
+        fs::hard_link(&built, &own).unwrap();
+        own
     };
     built.get_or_init(build).clone()
 }

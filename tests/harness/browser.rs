@@ -43,8 +43,23 @@ struct Driven {
 impl Browser {
     /// Starts Chromium.
     pub async fn start() -> Self {
+        Self::start_with(&["--disable-quic"]).await
+    }
+
+    /// Starts Chromium, which asks this address, as in `https://127.0.0.1:40123`, over HTTP/3,
+    /// and takes the certificate with the key of this hash.
+    pub async fn over_http_3(url: &str, hash: &str) -> Self {
+        let addr = url.strip_prefix("https://").expect("an address with TLS");
+        Self::start_with(&[
+            &format!("--origin-to-force-quic-on={addr}"),
+            &format!("--ignore-certificate-errors-spki-list={hash}"),
+        ])
+        .await
+    }
+
+    async fn start_with(arguments: &[&str]) -> Self {
         let starting = STARTING.lock().await;
-        let chromium = start_chromium().await;
+        let chromium = start_chromium(arguments).await;
         drop(starting);
         Self(Engine::Chromium(chromium))
     }
@@ -230,21 +245,21 @@ impl Browser {
     }
 }
 
-async fn start_chromium() -> Driven {
+async fn start_chromium(arguments: &[&str]) -> Driven {
     // It looks for a port that is free for IPv4, and ends if IPv6 has it in use.
     let (chromedriver, port) = (0..10)
         .find_map(|_| start_driver())
         .expect("chromedriver (Debian: chromium-driver) names its port");
     let mut wishes = DesiredCapabilities::chrome();
     wishes.accept_insecure_certs(true).unwrap(); // a test signs its own
-    for argument in [
+    let usual = [
         "--headless",
         "--no-sandbox", // Chromium's own sandbox does not start for root
         "--disable-gpu",
-        "--disable-quic",
         "--disable-background-networking",
         "--window-size=1280,900",
-    ] {
+    ];
+    for argument in usual.iter().chain(arguments) {
         wishes.add_arg(argument).unwrap();
     }
     let url = format!("http://127.0.0.1:{port}");

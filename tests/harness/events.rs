@@ -27,6 +27,16 @@ impl Events {
         event.map(|event| event.expect("a whole event"))
     }
 
+    /// Reads to the end, and returns whether it is a clean one: with a last chunk, not a cut.
+    pub async fn end(&mut self) -> bool {
+        while let Some(event) = self.0.next().await {
+            if event.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The next event that says that the book has been built again.
     pub async fn build(&mut self) -> Event {
         started("a build of the book", async {

@@ -79,7 +79,10 @@ impl Firefox {
         let url = url.expect("Firefox starts");
         let (socket, _) = started("Firefox", connect_async(url)).await.unwrap();
         let mut connection = Connection { socket, commands: 0 };
-        let session = connection.send("session.new", json!({ "capabilities": {} }));
+        // A test signs its own certificate.
+        let wishes = json!({ "alwaysMatch": { "acceptInsecureCerts": true } });
+        let session = json!({ "capabilities": wishes });
+        let session = connection.send("session.new", session);
         let session = session.await;
         let version = session["capabilities"]["browserVersion"].as_str().unwrap();
         let version = version.to_string();

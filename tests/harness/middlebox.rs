@@ -1,9 +1,10 @@
 //! Proxies before a program, with the configurations of `examples/boxes`.
 
-use std::fs;
-use std::os::unix::process::CommandExt;
+use std::fs::{self, File};
+use std::os::unix::{fs::FileExt, process::CommandExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::UNIX_EPOCH;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -17,6 +18,8 @@ use crate::wait::until;
 /// A proxy that runs. Dropping it ends it.
 pub struct Middlebox {
     process: Child,
+    /// What it says on stderr, which a failing test prints.
+    said: File,
     name: &'static str,
     /// As in `http://127.0.0.1:40123`.
     pub url: String,
@@ -31,6 +34,10 @@ struct Kind {
     program: &'static str,
     ending: &'static str,
     arguments: fn(&Path, &str) -> Vec<String>,
+    /// The arguments that make it read a configuration and start nothing, if it has any.
+    check: &'static [&'static str],
+    /// How many files its service may have open at first (`LimitNOFILE`, or systemd's own).
+    files: &'static str,
     version: &'static str,
     reload: Reload,
 }
@@ -50,6 +57,8 @@ const KINDS: [Kind; 8] = [
         arguments: |file, _| {
             words(&["-p", &folder(file), "-e", "stderr", "-c", &text(file)])
         },
+        check: &["-p", ".", "-e", "stderr", "-t", "-c"],
+        files: "1024",
         version: "-v",
         reload: Reload::Signal(Signal::SIGHUP),
     },
@@ -58,6 +67,8 @@ const KINDS: [Kind; 8] = [
         program: "sbin/haproxy",
         ending: "cfg",
         arguments: |file, _| words(&["-W", "-f", &text(file)]),
+        check: &["-c", "-f"],
+        files: "1024",
         version: "-v",
         reload: Reload::Signal(Signal::SIGUSR2),
     },
@@ -68,6 +79,8 @@ const KINDS: [Kind; 8] = [
         arguments: |file, _| {
             words(&["run", "--adapter", "caddyfile", "--config", &text(file)])
         },
+        check: &["validate", "--adapter", "caddyfile", "--config"],
+        files: "$(ulimit -Hn)",
         version: "version",
         reload: Reload::Commands("bin/caddy", |file| {
             let adapter =
@@ -93,6 +106,8 @@ const KINDS: [Kind; 8] = [
                 &text(file),
             ])
         },
+        check: &["-C", "-f"],
+        files: "$(ulimit -Hn)",
         version: "-V",
         reload: Reload::Commands("bin/varnishadm", |file| {
             let working = format!("{}/varnish", folder(file));
@@ -108,6 +123,8 @@ const KINDS: [Kind; 8] = [
         arguments: |file, _| {
             words(&["-D", "FOREGROUND", "-d", &folder(file), "-f", &text(file)])
         },
+        check: &["-d", ".", "-t", "-f"],
+        files: "1024",
         version: "-v",
         reload: Reload::Signal(Signal::SIGUSR1),
     },
@@ -119,6 +136,8 @@ const KINDS: [Kind; 8] = [
             let modules = installed("lib/lighttpd").unwrap();
             words(&["-D", "-m", &text(&modules), "-f", &text(file)])
         },
+        check: &["-tt", "-f"],
+        files: "1024",
         version: "-v",
         reload: Reload::Signal(Signal::SIGUSR1),
     },
@@ -127,6 +146,8 @@ const KINDS: [Kind; 8] = [
         program: "bin/h2o",
         ending: "conf",
         arguments: |file, _| words(&["-m", "master", "-c", &text(file)]),
+        check: &["-t", "-c"],
+        files: "$(ulimit -Hn)",
         version: "-v",
         reload: Reload::Signal(Signal::SIGHUP),
     },
@@ -135,6 +156,8 @@ const KINDS: [Kind; 8] = [
         program: "sbin/nghttpx",
         ending: "conf",
         arguments: |file, _| words(&[&format!("--conf={}", text(file))]),
+        check: &[],
+        files: "1024",
         version: "-v",
         reload: Reload::Signal(Signal::SIGHUP),
     },
@@ -162,8 +185,7 @@ impl Middlebox {
         change: impl FnOnce(String) -> String,
     ) -> Self {
         let kind = kind(name);
-        let file = format!("examples/boxes/{name}/{configuration}.{}", kind.ending);
-        let text = fs::read_to_string(root().join(&file)).expect(&file);
+        let text = kind.text(configuration);
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = free.local_addr().unwrap().port();
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -180,16 +202,57 @@ impl Middlebox {
         let path = folder.path().join(format!("box.{}", kind.ending));
         fs::write(&path, text).unwrap();
         let addr = format!("127.0.0.1:{port}");
-        let mut command = command(kind.program);
+        let mut command = command(kind.program, kind.files);
         command.args((kind.arguments)(&path, &addr)).current_dir(folder.path());
         command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path());
         command.env("XDG_CONFIG_HOME", folder.path());
-        let process =
-            command.process_group(0).stdout(Stdio::null()).spawn().expect(name);
+        let said = tempfile::tempfile().unwrap();
+        command.stdout(Stdio::null()).stderr(said.try_clone().unwrap());
+        let process = command.process_group(0).spawn().expect(name);
+        let url = format!("http://{addr}");
+        let name = kind.name;
+        let configuration = path;
+        let middlebox = Self { process, said, name, url, folder, configuration };
         let listens = async || TcpStream::connect(&addr).await.is_ok();
         until(&format!("{name} listens"), listens).await;
-        let url = format!("http://{addr}");
-        Self { process, name: kind.name, url, folder, configuration: path }
+        // Its worker listens before its first process takes signals.
+        let takes_signals = || middlebox.stderr().contains("Loading success");
+        if name == "haproxy" {
+            until("haproxy is ready", async || takes_signals()).await;
+        }
+        middlebox
+    }
+
+    /// What the proxy says about a configuration, if it can read one without starting: whether
+    /// it takes it, and its words on stderr.
+    pub fn check(
+        name: &str,
+        configuration: &str,
+        change: impl FnOnce(String) -> String,
+    ) -> Option<(bool, String)> {
+        let kind = kind(name);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("box.{}", kind.ending));
+        fs::write(&path, unpacked(change(kind.text(configuration)))).unwrap();
+        let mut command = command(kind.program, kind.files);
+        command.args(kind.check).arg(&path).current_dir(folder.path());
+        command.env("HOME", folder.path());
+        if kind.name == "lighttpd" {
+            command.arg("-m").arg(installed("lib/lighttpd").unwrap());
+        }
+        (!kind.check.is_empty()).then(|| {
+            let output = command.output().expect(name);
+            let mut said = String::from_utf8(output.stderr).unwrap();
+            if kind.name == "varnish" && output.status.success() {
+                said.clear(); // the whole of it in C
+            }
+            (output.status.success(), said)
+        })
+    }
+
+    /// The text of `examples/boxes/NAME/CONFIGURATION.*`.
+    pub fn text(name: &str, configuration: &str) -> String {
+        kind(name).text(configuration)
     }
 
     /// Whether this machine has the proxy: on its own, or unpacked by `tests/boxes/install`.
@@ -200,10 +263,20 @@ impl Middlebox {
     /// The first line that the proxy says about its version.
     pub fn version(name: &str) -> String {
         let kind = kind(name);
-        let output = command(kind.program).arg(kind.version).output().expect(name);
+        let output = command(kind.program, kind.files)
+            .arg(kind.version)
+            .output()
+            .expect(name);
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap();
         said.lines().next().unwrap_or_default().to_string()
+    }
+
+    /// All that it has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        let mut bytes = vec![0; self.said.metadata().unwrap().len() as usize];
+        self.said.read_exact_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Makes the proxy read its configuration again.
@@ -213,7 +286,7 @@ impl Middlebox {
             Reload::Commands(program, commands) => (program, commands),
         };
         for arguments in commands(&self.configuration) {
-            let output = command(program).args(arguments).output().unwrap();
+            let output = command(program, "1024").args(arguments).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }
     }
@@ -229,11 +302,26 @@ impl Middlebox {
     }
 }
 
+impl Kind {
+    fn text(&self, configuration: &str) -> String {
+        let Self { name, ending, .. } = self;
+        let file = format!("examples/boxes/{name}/{configuration}.{ending}");
+        fs::read_to_string(root().join(&file)).expect(&file)
+    }
+}
+
 impl Drop for Middlebox {
     fn drop(&mut self) {
         // All of its processes, and at once: several wait for open streams otherwise.
         let _ = killpg(self.id(), Signal::SIGKILL);
         drop(self.process.wait());
+        if thread::panicking() {
+            eprintln!(
+                "--- what {} wrote to stderr:\n{}---",
+                self.name,
+                self.stderr()
+            );
+        }
     }
 }
 
@@ -247,11 +335,14 @@ fn installed(path: &str) -> Option<PathBuf> {
     [unpacked, Path::new("/usr").join(path)].into_iter().find(|path| path.exists())
 }
 
-fn command(program: &str) -> Command {
+/// A program below `/usr`, with so many open files.
+fn command(program: &str, files: &str) -> Command {
     let path = installed(program);
     let path = path
         .unwrap_or_else(|| panic!("{program} is not there: tests/boxes/install"));
-    let mut command = Command::new(&path);
+    let mut command = Command::new("sh");
+    let limited = format!("ulimit -Sn {files} && exec \"$0\" \"$@\"");
+    command.args(["-c", &limited]).arg(&path);
     let libraries = root().join("target/boxes/usr/lib/x86_64-linux-gnu");
     let varnish = libraries.join("varnish");
     command

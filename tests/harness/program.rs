@@ -112,7 +112,7 @@ impl Program {
     }
 
     /// Lets the process say more than one line on stdout.
-    pub(crate) fn of_many_words(mut self) -> Self {
+    pub fn of_many_words(mut self) -> Self {
         self.has_many_words = true;
         self
     }

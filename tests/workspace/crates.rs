@@ -12,8 +12,17 @@ use crate::manifests::{ALL, PROGRAMS, dependencies, targets};
 const MOST_CRATES: usize = 115;
 
 /// Crates that have nothing to do with a reader's first program.
-const HEAVY: [&str; 6] =
-    ["reqwest", "rustls", "aws-lc", "mdbook", "thirtyfour", "fantoccini"];
+const HEAVY: [&str; 9] = [
+    "reqwest",
+    "rustls",
+    "aws-lc",
+    "mdbook",
+    "thirtyfour",
+    "fantoccini",
+    "quinn",
+    "salvo-http3",
+    "#h2@",
+];
 
 /// The crates that `cargo tree` lists, each once.
 fn crates(arguments: &[&str]) -> BTreeSet<String> {
@@ -79,10 +88,15 @@ fn hello_needs_no_crate_and_tick_a_bounded_number() {
 /// The crates that `cargo run --example` builds at the root, by Cargo's own plan. Printing
 /// the plan is unstable, and the variable lets a stable Cargo do it.
 fn built(example: &str) -> BTreeSet<String> {
+    built_with(example, "")
+}
+
+/// The same, with these features of packages.
+fn built_with(example: &str, features: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
         .env("RUSTC_BOOTSTRAP", "1")
-        .args(["build", "--locked", "--example", example])
+        .args(["build", "--locked", "--example", example, "--features", features])
         .args(["--unit-graph", "-Zunstable-options"])
         .output()
         .unwrap();
@@ -118,4 +132,21 @@ fn running_an_example_from_the_root_builds_no_heavy_crate() {
         ["client", "client_first", "cures", "llm", "llm_small"],
         "programs that need a heavy crate"
     );
+}
+
+/// HTTP/2 and HTTP/3 are a feature of `boxes`. Without it, not even `boxes` builds them.
+#[test]
+fn http_2_and_3_are_built_only_where_a_reader_asks_for_them() {
+    let crates = ["#h2@", "quinn", "rustls", "salvo-http3"];
+    let has = |built: &BTreeSet<String>, name: &str| {
+        built.iter().any(|id| id.contains(name))
+    };
+    for program in ["tick", "boxes"] {
+        let without = built(program);
+        let found = crates.iter().find(|name| has(&without, name));
+        assert_eq!(found, None, "in what `cargo run --example {program}` builds");
+    }
+    let with = built_with("boxes", "boxes/tls");
+    let lacking = crates.iter().find(|name| !has(&with, name));
+    assert_eq!(lacking, None, "with the feature");
 }

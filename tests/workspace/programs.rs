@@ -192,7 +192,10 @@ fn no_program_may_panic_and_its_manifest_says_so() {
 fn a_file_that_several_programs_have_is_the_same_in_each() {
     let copies = [
         ("parser.rs", &["client", "client_first", "llm"][..]),
-        ("edge.rs", &["chat", "faults", "feed", "llm", "page", "progress", "wire"]),
+        (
+            "edge.rs",
+            &["boxes", "chat", "faults", "feed", "llm", "page", "progress", "wire"],
+        ),
         ("stream.js", &["page", "chat", "feed", "llm"]),
     ];
     for (file, folders) in copies {

@@ -1,6 +1,7 @@
-# Varnish, as its documentation begins.
+# Varnish as Debian ships it (/etc/varnish/default.vcl; its subroutines are empty).
 #
-#     varnishd -F -n /tmp/boxes -a 127.0.0.1:8690 -f "$PWD/examples/boxes/varnish/default.vcl"
+#     mkdir -p /tmp/boxes
+#     varnishd -F -j none -n /tmp/boxes/varnish -a 127.0.0.1:8690 -f "$PWD/examples/boxes/varnish/default.vcl"
 # ANCHOR: server
 vcl 4.1;
 

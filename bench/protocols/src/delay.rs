@@ -1,0 +1,168 @@
+//! How late events come where packets get lost.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::BytesMut;
+use memchr::memmem;
+use tokio::time::{sleep, timeout_at};
+
+use crate::client::{Body, Connection, Options, Protocol};
+use crate::link::{Line, Link};
+use crate::server;
+
+/// From one end to the other. A round trip takes twice as long.
+pub const DELAY: Duration = Duration::from_millis(25);
+/// Between two events of a stream.
+const PACE: Duration = Duration::from_millis(50);
+
+/// One run.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Cell {
+    pub protocol: Protocol,
+    pub nodelay: bool,
+    pub streams: u32,
+    pub loss: u8,
+}
+
+/// Runs it for so long, and returns the delay of each event, in microseconds.
+pub fn run(cell: Cell, time: Duration) -> Result<Vec<u64>> {
+    let link = Link::new(Line { delay: DELAY, loss: cell.loss, forgets: None });
+    let server = server::start(&link, cell.nodelay)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut readers = vec![];
+        let mut shared = None;
+        let path = format!("/events?every={}", PACE.as_millis());
+        let mut bodies = vec![];
+        for _ in 0..cell.streams {
+            if cell.protocol == Protocol::Http1 || shared.is_none() {
+                let options = Options::default();
+                shared = Some(
+                    Connection::open(cell.protocol, server.address, options).await?,
+                );
+            }
+            let connection = shared.as_mut().context("a connection")?;
+            bodies.push(connection.get(&path).await?);
+            // They do not tick together.
+            sleep(PACE / cell.streams).await;
+        }
+        let end = Instant::now() + time;
+        for body in bodies {
+            readers.push(tokio::spawn(read(body, end)));
+        }
+        let mut delays = vec![];
+        for reader in readers {
+            delays.extend(reader.await??);
+        }
+        anyhow::Ok(delays)
+    })
+}
+
+/// Reads events until then.
+async fn read(mut body: Body, end: Instant) -> Result<Vec<u64>> {
+    let mut delays = vec![];
+    let mut buffer = BytesMut::new();
+    // What came while other streams were opened is late for another reason.
+    let start = server::now();
+    while let Ok(next) = timeout_at(end.into(), body.next()).await {
+        buffer.extend_from_slice(&next?.context("the stream has ended")?);
+        while let Some(length) = memmem::find(&buffer, b"\n\n") {
+            let event = buffer.split_to(length + 2);
+            let event = str::from_utf8(&event)?;
+            let written = event.split(' ').nth(1).context("data: TIME NUMBER")?;
+            let written: u64 = written.parse()?;
+            if written > start {
+                delays.push(server::now() - written);
+            }
+        }
+    }
+    Ok(delays)
+}
+
+/// The rows of the table: p50, p99 and the maximum of three runs together, and between which
+/// values each run's own p99 was.
+pub fn rows() -> Result<String> {
+    const RUNS: usize = 3;
+    let ways = [
+        (Protocol::Http1, false),
+        (Protocol::Http1, true),
+        (Protocol::Http2, false),
+        (Protocol::Http2, true),
+        (Protocol::Http3, true),
+    ];
+    let cells = |streams, loss| {
+        ways.map(|(protocol, nodelay)| Cell { protocol, nodelay, streams, loss })
+    };
+    // One stream is little work: with and without loss run beside each other.
+    let one = [cells(1, 0), cells(1, 2)].concat();
+    let groups =
+        [(one, 35), (cells(50, 0).to_vec(), 12), (cells(50, 2).to_vec(), 12)];
+    let mut runs: Vec<(Cell, Vec<Vec<u64>>)> = vec![];
+    for (cells, seconds) in groups {
+        let mut delays = vec![vec![]; cells.len()];
+        for run in 1..=RUNS {
+            eprintln!(
+                "{} streams, run {run} of {RUNS}: {seconds} s",
+                cells[0].streams
+            );
+            let beside = beside(&cells, Duration::from_secs(seconds))?;
+            for (all, run) in delays.iter_mut().zip(beside) {
+                all.push(run);
+            }
+        }
+        runs.extend(cells.into_iter().zip(delays));
+    }
+    let mut table = String::new();
+    for (protocol, nodelay) in ways {
+        let option = match (protocol, nodelay) {
+            (Protocol::Http3, _) => "",
+            (_, true) => ", `TCP_NODELAY`",
+            (_, false) => "",
+        };
+        table += &format!("| {protocol}{option} |");
+        for (cell, runs) in &runs {
+            if (cell.protocol, cell.nodelay) != (protocol, nodelay) {
+                continue;
+            }
+            let p99s: Vec<_> = runs.iter().map(|run| at(run, 0.99)).collect();
+            let all = runs.concat();
+            let (least, most) = (at_least(&p99s), at_most(&p99s));
+            table += &format!(
+                " {:.0} | {:.0} ({least:.0}–{most:.0}) | {:.0} |",
+                at(&all, 0.5),
+                at(&all, 0.99),
+                at(&all, 1.0)
+            );
+        }
+        table += "\n";
+    }
+    Ok(table)
+}
+
+/// The value below which this part of them is, in milliseconds.
+pub fn at(delays: &[u64], part: f64) -> f64 {
+    let mut delays = delays.to_vec();
+    delays.sort_unstable();
+    let index = (delays.len().saturating_sub(1)) as f64 * part;
+    delays.get(index as usize).map_or(f64::NAN, |delay| *delay as f64 / 1000.0)
+}
+
+fn at_least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn at_most(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
+
+/// Runs these beside each other.
+pub fn beside(cells: &[Cell], time: Duration) -> Result<Vec<Vec<u64>>> {
+    thread::scope(|scope| {
+        let runs: Vec<_> =
+            cells.iter().map(|cell| scope.spawn(move || run(*cell, time))).collect();
+        runs.into_iter().map(|run| run.join().expect("no panic")).collect()
+    })
+}

@@ -1,0 +1,286 @@
+//! A server whose streams say no more than their type, and what its reader sees of them
+//! through a proxy.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use futures_util::{Stream, StreamExt, stream};
+use reqwest::{Client, RequestBuilder, Response};
+use salvo::prelude::{Request, Router, handler};
+use tests::{Events, Middlebox, pause, serve};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// What comes later than this does not come at once; a pause of HAProxy has 200 ms.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// What has not come until now does not come.
+const LATE: Duration = Duration::from_secs(1);
+/// Bytes that a proxy took for a reader that reads nothing: more than the kernels' buffers
+/// of two connections.
+const MANY: usize = 40 << 20;
+/// Readers at once: more than any of the proxies takes by default.
+const CROWD: usize = 1_100;
+
+/// The server, whose streams have a first event, and the next ones when the test says so.
+pub struct Server {
+    pub url: String,
+    streams: Arc<Streams>,
+}
+
+#[derive(Default)]
+struct Streams {
+    begun: AtomicUsize,
+    left: AtomicUsize,
+    written: AtomicUsize,
+    next: Notify,
+}
+
+/// Tells that a reader has left.
+struct Leaving(Arc<Streams>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.left.fetch_add(1, SeqCst);
+    }
+}
+
+struct Steps(Arc<Streams>);
+struct Flood(Arc<Streams>);
+struct Broken(Arc<Streams>);
+struct Head;
+
+fn send<S>(res: &mut salvo::Response, events: S)
+where
+    S: Stream<Item = Result<String, io::Error>> + Send + 'static,
+{
+    res.add_header("content-type", "text/event-stream", true).unwrap();
+    res.stream(events);
+}
+
+#[handler]
+impl Steps {
+    async fn handle(&self, res: &mut salvo::Response) {
+        let number = self.0.begun.fetch_add(1, SeqCst) + 1;
+        let leaving = Leaving(Arc::clone(&self.0));
+        let steps =
+            stream::unfold((leaving, true), move |(leaving, is_first)| async move {
+                if !is_first {
+                    leaving.0.next.notified().await;
+                }
+                Some((Ok(format!("data: {number}\n\n")), (leaving, false)))
+            });
+        send(res, steps);
+    }
+}
+
+#[handler]
+impl Flood {
+    async fn handle(&self, res: &mut salvo::Response) {
+        let event = format!("data: {}\n\n", "x".repeat(16 << 10));
+        let streams = Arc::clone(&self.0);
+        let flood = stream::repeat_with(move || {
+            streams.written.fetch_add(event.len(), SeqCst);
+            Ok(event.clone())
+        });
+        send(res, flood);
+    }
+}
+
+/// A stream that breaks off after its first event, as when the program is killed.
+#[handler]
+impl Broken {
+    async fn handle(&self, res: &mut salvo::Response) {
+        let streams = Arc::clone(&self.0);
+        let first = stream::once(async {
+            Ok("data: 1
+
+"
+            .to_string())
+        });
+        let rest = stream::once(async move {
+            streams.next.notified().await;
+            Err(io::Error::other("killed"))
+        });
+        send(res, first.chain(rest));
+    }
+}
+
+#[handler]
+impl Head {
+    async fn handle(&self, req: &Request) -> String {
+        let of = |name| req.header::<String>(name).unwrap_or_default();
+        format!("{:?} {} {}", req.version(), of("host"), of("x-forwarded-for"))
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let streams = Arc::new(Streams::default());
+        let router = Router::new()
+            .push(Router::with_path("steps").get(Steps(Arc::clone(&streams))))
+            .push(Router::with_path("flood").get(Flood(Arc::clone(&streams))))
+            .push(Router::with_path("broken").get(Broken(Arc::clone(&streams))))
+            .push(Router::with_path("head").get(Head));
+        Self { url: serve(router).await, streams }
+    }
+}
+
+/// All looks, the quick ones first.
+pub const LOOKS: [&str; 9] = [
+    "at once", "head", "broken", "leaving", "shared", "unread", "silence", "reload",
+    "crowd",
+];
+
+/// Looks through a proxy that stands before this server.
+pub async fn look(at: &str, middlebox: &Middlebox, server: &Server) -> String {
+    let url = &middlebox.url;
+    match at {
+        "at once" => is_at_once(url, server).await.to_string(),
+        "head" => head(url).await,
+        "broken" => {
+            let reader = first_event(get(url, "broken")).await;
+            server.streams.next.notify_one();
+            end_of(reader, 4).await
+        }
+        "leaving" => leaving_is_told(url, server).await.to_string(),
+        "shared" => is_shared(url, server).await.to_string(),
+        "unread" => takes_much(url, server).await.to_string(),
+        "silence" => end_of(first_event(steps(url)).await, 4).await,
+        "reload" => {
+            let Some(mut old) = first_event(steps(url)).await else {
+                return "no stream".into();
+            };
+            // More than once: a signal may come while the proxy is still starting.
+            for _ in 0..3 {
+                middlebox.reload();
+                let end = ended(&mut old, 2).await;
+                if end != "goes on" {
+                    return end;
+                }
+            }
+            "goes on".into()
+        }
+        "crowd" => crowd(url).await,
+        _ => unreachable!("{at}"),
+    }
+}
+
+fn get(url: &str, path: &str) -> RequestBuilder {
+    Client::new().get(format!("{url}/{path}")).header("accept", "text/event-stream")
+}
+
+fn steps(url: &str) -> RequestBuilder {
+    get(url, "steps")
+}
+
+async fn answer(request: RequestBuilder) -> Option<Response> {
+    timeout(LATE, request.send()).await.ok()?.ok()
+}
+
+/// A stream of which the first event has come, if it came.
+async fn first_event(request: RequestBuilder) -> Option<Events> {
+    let mut events = Events::of(answer(request).await?);
+    timeout(LATE, events.next()).await.ok()??;
+    Some(events)
+}
+
+/// Whether events pass when they happen: each is written when the one before has come. On a
+/// busy machine one look may come late.
+async fn is_at_once(url: &str, server: &Server) -> bool {
+    for _ in 0..3 {
+        let Some(mut events) = first_event(steps(url)).await else { continue };
+        let mut late = 0;
+        for _ in 0..5 {
+            let start = Instant::now();
+            server.streams.next.notify_waiters();
+            let came = timeout(LATE, events.next()).await.is_ok();
+            late += u32::from(!came || start.elapsed() > AT_ONCE);
+        }
+        if late < 3 {
+            return true;
+        }
+    }
+    false
+}
+
+/// The head of a request as the server gets it, after one of a client that names itself.
+async fn head(url: &str) -> String {
+    let request =
+        Client::new().get(format!("{url}/head")).header("host", "book.example");
+    let Some(answer) = answer(request).await else { return "no answer".into() };
+    answer.text().await.unwrap()
+}
+
+/// Whether the server learns at once that the reader of a silent stream has left.
+async fn leaving_is_told(url: &str, server: &Server) -> bool {
+    let Some(events) = first_event(steps(url)).await else { return false };
+    let before = server.streams.left.load(SeqCst);
+    drop(events);
+    let start = Instant::now();
+    while start.elapsed() < LATE {
+        if server.streams.left.load(SeqCst) > before {
+            return true;
+        }
+        pause(Duration::from_millis(20)).await;
+    }
+    false
+}
+
+/// Whether a second reader, who does not say that it wants events, gets the stream of the
+/// first one.
+async fn is_shared(url: &str, server: &Server) -> bool {
+    let ask = || Client::new().get(format!("{url}/steps"));
+    let before = server.streams.begun.load(SeqCst);
+    let first = first_event(ask()).await;
+    let second = first_event(ask()).await;
+    let begun = server.streams.begun.load(SeqCst) - before;
+    first.is_some() && second.is_some() && begun == 1
+}
+
+/// Whether the proxy goes on to take a stream whose reader reads nothing.
+async fn takes_much(url: &str, server: &Server) -> bool {
+    let mut reader =
+        TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    let request =
+        "GET /flood HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n\r\n";
+    reader.write_all(request.as_bytes()).await.unwrap();
+    let mut before = 0;
+    loop {
+        pause(Duration::from_millis(500)).await;
+        let written = server.streams.written.load(SeqCst);
+        if written > MANY || written == before {
+            return written > MANY;
+        }
+        before = written;
+    }
+}
+
+/// Whether a stream on which nothing happens ends within so many seconds, and how.
+async fn end_of(events: Option<Events>, seconds: u64) -> String {
+    let Some(mut events) = events else { return "no stream".into() };
+    ended(&mut events, seconds).await
+}
+
+async fn ended(events: &mut Events, seconds: u64) -> String {
+    let end = timeout(Duration::from_secs(seconds), events.end()).await;
+    end.map_or("goes on", |is_clean| if is_clean { "ends" } else { "is cut" }).into()
+}
+
+/// Whether a crowd of readers has a stream each.
+async fn crowd(url: &str) -> String {
+    let client = Client::new();
+    let come = (0..CROWD).map(async |_| {
+        let request = client.get(format!("{url}/steps"));
+        let request = request.header("accept", "text/event-stream");
+        let answer =
+            timeout(Duration::from_secs(4), request.send()).await.ok()?.ok()?;
+        answer.status().is_success().then_some(answer)
+    });
+    let come: Vec<Response> = join_all(come).await.into_iter().flatten().collect();
+    if come.len() == CROWD { "all".into() } else { "not all".into() }
+}
