@@ -43,24 +43,23 @@ fn seconds(text: &str) -> f64 {
 async fn shows(file: &'static str, box_name: &str, expected: &[&str]) {
     let program = Program::start("boxes").await;
     let middlebox = Middlebox::start(box_name, "default", &program.url).await;
-    let run = async || {
-        let [program, middlebox] = [program.url.clone(), middlebox.url.clone()];
-        let running = spawn_blocking(move || {
-            let ports = ["http://127.0.0.1:8698", "http://127.0.0.1:8690"];
-            session(file, &[(ports[0], &program), (ports[1], &middlebox)])
-        });
-        running.await.unwrap()
-    };
-    let running = async {
+    let places = [program.url.clone(), middlebox.url.clone()];
+    let what = format!("a session that shows {expected:?}");
+    let shown = within(&what, async {
         loop {
-            let shown = run().await;
+            let [program, middlebox] = places.clone();
+            let running = spawn_blocking(move || {
+                let ports = ["http://127.0.0.1:8698", "http://127.0.0.1:8690"];
+                session(file, &[(ports[0], &program), (ports[1], &middlebox)])
+            });
+            let shown = running.await.unwrap();
             eprintln!("{shown}");
             if ways(&shown) == expected {
-                return shown;
+                break shown;
             }
         }
-    };
-    let shown = within("an undisturbed session", running).await;
+    })
+    .await;
     if env::var_os("RECORD").is_some() {
         assert_recorded(file, &shown);
     }
