@@ -1,0 +1,2 @@
+        self.quiet = None;
+        sleep_until(due).await;
