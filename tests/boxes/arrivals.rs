@@ -3,7 +3,7 @@
 use std::time::Duration;
 use std::{env, fs};
 
-use tests::{Middlebox, Program, assert_recorded, root, session, until};
+use tests::{Middlebox, Program, assert_recorded, root, session, within};
 use tokio::task::spawn_blocking;
 
 /// Bytes that come this soon after others came together: half of the time between two events.
@@ -44,16 +44,20 @@ async fn shows(file: &'static str, box_name: &str, expected: &[&str]) {
     let program = Program::start("boxes").await;
     let middlebox = Middlebox::start(box_name, "default", &program.url).await;
     let places = [program.url.clone(), middlebox.url.clone()];
-    let mut shown = String::new();
-    until(&format!("a session that shows {expected:?}"), async || {
-        let [program, middlebox] = places.clone();
-        let running = spawn_blocking(move || {
-            let ports = ["http://127.0.0.1:8698", "http://127.0.0.1:8690"];
-            session(file, &[(ports[0], &program), (ports[1], &middlebox)])
-        });
-        shown = running.await.unwrap();
-        eprintln!("{shown}");
-        ways(&shown) == expected
+    let what = format!("a session that shows {expected:?}");
+    let shown = within(&what, async {
+        loop {
+            let [program, middlebox] = places.clone();
+            let running = spawn_blocking(move || {
+                let ports = ["http://127.0.0.1:8698", "http://127.0.0.1:8690"];
+                session(file, &[(ports[0], &program), (ports[1], &middlebox)])
+            });
+            let shown = running.await.unwrap();
+            eprintln!("{shown}");
+            if ways(&shown) == expected {
+                break shown;
+            }
+        }
     })
     .await;
     if env::var_os("RECORD").is_some() {
