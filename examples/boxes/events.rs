@@ -69,16 +69,18 @@ impl Listen {
         let asked = Asked::read(req)?;
         let has_header = asked.has_header;
         if req.method() == Method::HEAD {
-            send(res, has_header, stream::empty()); // the head alone
-            return Ok(());
+            send(res, stream::empty()); // the head alone
+        } else {
+            let place = self.places.clone().try_acquire_owned().map_err(full)?;
+            let numbers = Numbers::new(asked, self.written.clone(), place);
+            let numbers = stream::unfold(numbers, async |mut numbers| {
+                Some((numbers.next().await?, numbers))
+            });
+            send(res, numbers.take_until(self.stop.clone().cancelled_owned()));
         }
-        let place = self.places.clone().try_acquire_owned().map_err(full)?;
-        let numbers = Numbers::new(asked, self.written.clone(), place);
-        let numbers = stream::unfold(numbers, async |mut numbers| {
-            Some((numbers.next().await?, numbers))
-        });
-        let end = self.stop.clone().cancelled_owned();
-        send(res, has_header, numbers.take_until(end));
+        if !has_header {
+            res.headers_mut().remove("x-accel-buffering");
+        }
         Ok(())
     }
 }
@@ -155,20 +157,14 @@ impl Numbers {
     }
 }
 
-/// Sends a stream that no cache keeps, and nginx does not hold back.
-pub fn send(
-    res: &mut Response,
-    has_header: bool,
-    events: impl Stream<Item = Bytes> + Send + 'static,
-) {
-    let headers = res.headers_mut();
-    headers
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if has_header {
-        let unbuffered = HeaderName::from_static("x-accel-buffering");
-        headers.insert(unbuffered, HeaderValue::from_static("no"));
-    }
+/// Sends a stream that no cache keeps, and no proxy holds back.
+pub fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    res.headers_mut().extend([
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (unbuffered, HeaderValue::from_static("no")),
+    ]);
     res.stream(events.map(Ok::<_, Infallible>));
 }
 
