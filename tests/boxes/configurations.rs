@@ -17,11 +17,7 @@ fn hasty(at: &str, text: String) -> String {
     match at {
         "silence" => text
             .replace("60s", "1s")
-            .replace(
-                "=60
-", "=1
-",
-            )
+            .replace(" 60\n", " 1\n")
             .replace("=> 60,", "=> 1,")
             .replace("60000", "1000"),
         "reload" => text.replace("10m", "1s"),

@@ -19,7 +19,7 @@ use crate::record;
 
 /// How long a test watches that nothing comes.
 const WATCH: Duration = Duration::from_millis(2_500);
-/// What a browser accepts.
+/// The codings that a browser accepts.
 const BROWSER: &str = "Accept-Encoding: gzip, deflate, br\r\n";
 
 /// A package of npm with a proxy for developers.
@@ -29,7 +29,7 @@ struct Package {
     folder: &'static str,
     /// How its configurations are called.
     files: [&'static str; 2],
-    /// What the page calls it.
+    /// Its name on the page.
     title: &'static str,
 }
 

@@ -118,6 +118,12 @@ impl Head {
     }
 }
 
+/// The address that a connection comes from: each has its own.
+#[handler]
+async fn connection(req: &Request) -> String {
+    req.remote_addr().to_string()
+}
+
 impl Server {
     pub async fn start() -> Self {
         let streams = Arc::new(Streams::default());
@@ -125,6 +131,7 @@ impl Server {
             .push(Router::with_path("steps").get(Steps(Arc::clone(&streams))))
             .push(Router::with_path("flood").get(Flood(Arc::clone(&streams))))
             .push(Router::with_path("broken").get(Broken(Arc::clone(&streams))))
+            .push(Router::with_path("connection").get(connection))
             .push(Router::with_path("head").get(Head));
         Self { url: serve(router).await, streams }
     }
