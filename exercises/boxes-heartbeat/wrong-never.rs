@@ -1,2 +1,0 @@
-        self.quiet = None;
-        sleep_until(due).await;
