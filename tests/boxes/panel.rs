@@ -103,12 +103,19 @@ async fn each_recording_tells_what_the_box_does() {
     }
 }
 
+/// Delays are taken one after the other, and silence beside each other.
 async fn record(boxes: &Program, name: &str) {
     let today = Command::new("date").args(["-u", "+%F"]).output().unwrap().stdout;
     let today = String::from_utf8(today).unwrap();
+    let (silent, busy): (Vec<_>, Vec<_>) =
+        choices(name).into_iter().partition(|(names, _)| names["silence"] == true);
+    let mut runs = Vec::new();
+    for (_, query) in busy {
+        runs.push(run(boxes, &query).await);
+    }
+    runs.extend(join_all(silent.iter().map(|(_, query)| run(boxes, query))).await);
     let mut text = String::new();
-    for (_, query) in choices(name) {
-        let mut lines = run(boxes, &query).await;
+    for mut lines in runs {
         assert!(lines[0]["why"].is_null(), "{}", lines[0]);
         lines[0]["date"] = json!(today.trim());
         text.extend(lines.iter().map(|line| format!("{line}\n")));
