@@ -107,7 +107,7 @@ fn listed(folder: impl AsRef<std::path::Path>) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// What the server could write, and where in the box it is, in MiB.
+/// The bytes that the server could write, and where in the box they are, in MiB.
 fn cells(row: &Value) -> Option<Vec<String>> {
     let mib = |name: &str| number(row, name) >> 20;
     let written = match row["server_is_blocked"] == true {
