@@ -294,7 +294,7 @@ async fn behind_vite_a_page_comes_back_after_a_restart_only_if_it_is_told() {
             drop(tick);
             // An EventSource that comes back now gives up for good.
             let away = reqwest::get(format!("http://{}/ticks", dev.addr)).await;
-            assert_eq!(away.unwrap().status(), 500);
+            assert_eq!(away.unwrap().status(), 502);
             let _again = Program::start_at("tick", &addr).await;
             if comes_back {
                 browser.until("opened === 2 && source.readyState === 1").await;
