@@ -144,7 +144,7 @@ impl Run {
         refuse_foreign(req)?; // it starts a process
         let choice = choice(req)?;
         if req.method() == Method::HEAD {
-            send(res, true, stream::empty());
+            send(res, stream::empty());
             return Ok(());
         }
         let permit = self.runs.clone().try_acquire_owned().map_err(full)?;
@@ -152,7 +152,7 @@ impl Run {
         let lines = stream::unfold((lines, permit), async |(mut lines, permit)| {
             Some((lines.recv().await?, (lines, permit)))
         });
-        send(res, true, lines);
+        send(res, lines);
         Ok(())
     }
 }

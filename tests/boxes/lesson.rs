@@ -1,5 +1,5 @@
-//! What the lesson tells of boxes that a table cannot: which of nginx's lines does what, and
-//! which one of haproxy's does not.
+//! Single lines of configurations: which of nginx's does what to a stream, and which one of
+//! HAProxy's does nothing.
 
 use std::pin::pin;
 use std::sync::Arc;

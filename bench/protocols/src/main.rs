@@ -31,13 +31,15 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    link::leave_network();
     eprintln!("networks and siblings: one minute");
     let waiting = thread::spawn(|| networks::rows(networks::Times::RECORDED));
     let siblings = siblings::rows()?;
     let networks = waiting.join().expect("no panic")?;
-    let delays = delay::rows()?;
+    let [delays, runs] = delay::rows()?;
     let table = [
         anchored("delays", &delays),
+        anchored("runs", &runs),
         anchored("siblings", &siblings),
         anchored("networks", &networks),
     ]
