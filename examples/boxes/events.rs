@@ -122,18 +122,22 @@ impl Numbers {
         if self.is_over {
             return None;
         }
+        // ANCHOR: last
         if self.number == self.asked.count {
             self.is_over = true; // no event follows this one, and the reader knows it
             let end = SseEvent::default().name("end").text(self.number.to_string());
             return Some(end.to_string().into());
         }
+        // ANCHOR_END: last
         let due = self.began + self.asked.every.mul_f64(self.number as f64);
+        // ANCHOR: heartbeat
         let quiet = self.quiet.filter(|quiet| *quiet < due);
         sleep_until(quiet.unwrap_or(due)).await;
         self.quiet = self.asked.heartbeat.map(|time| Instant::now() + time);
         if quiet.is_some() {
             return Some(Bytes::from_static(b":\n"));
         }
+        // ANCHOR_END: heartbeat
         self.number += 1;
         Some(self.event())
     }

@@ -126,7 +126,9 @@ fn markdown(part: &str, tables: &[Table]) -> String {
     let versions: Vec<_> = versions.map(|name| name.as_str().unwrap()).collect();
     let date = head["date"].as_str().expect("a date");
     let system = head["system"].as_str().expect("a system");
-    let measured = format!("{}; {system}; {date}\n", versions.join(", "));
+    let versions = versions.join(", "); // none, where the rows themselves name them
+    let separator = if versions.is_empty() { "" } else { "; " };
+    let measured = format!("{versions}{separator}{system}; {date}\n");
     let mut text = anchored("measured", &measured);
     for (name, cells) in tables {
         let line = |row: &Value| {

@@ -18,8 +18,10 @@ use tokio::time::timeout;
 
 /// What comes later than this does not come at once; a pause of HAProxy has 200 ms.
 const AT_ONCE: Duration = Duration::from_millis(100);
-/// What has not come until now does not come.
-const LATE: Duration = Duration::from_secs(1);
+/// What has not come until now does not come, and what has not been told is not told.
+const LATE: Duration = Duration::from_secs(2);
+/// How long a head and a first event may take on a busy machine.
+const BEGIN: Duration = Duration::from_secs(8);
 /// Bytes that a proxy took for a reader that reads nothing: more than the kernels' buffers
 /// of two connections.
 const MANY: usize = 40 << 20;
@@ -162,15 +164,18 @@ pub async fn look(at: &str, middlebox: &Middlebox, server: &Server) -> String {
             let Some(mut old) = first_event(steps(url)).await else {
                 return "no stream".into();
             };
-            // More than once: a signal may come while the proxy is still starting.
-            for _ in 0..3 {
+            middlebox.reload();
+            // While the old stream goes on: it does for another four seconds, or for ever.
+            let others =
+                timeout(Duration::from_secs(3), first_event(steps(url))).await;
+            let others = others.is_ok_and(|other| other.is_some());
+            let mut end = ended(&mut old, 3).await;
+            if end == "goes on" {
+                // A signal may have come while the proxy was still starting.
                 middlebox.reload();
-                let end = ended(&mut old, 2).await;
-                if end != "goes on" {
-                    return end;
-                }
+                end = ended(&mut old, 5).await;
             }
-            "goes on".into()
+            format!("{end}, others {}", if others { "come" } else { "wait" })
         }
         "crowd" => crowd(url).await,
         _ => unreachable!("{at}"),
@@ -186,13 +191,13 @@ fn steps(url: &str) -> RequestBuilder {
 }
 
 async fn answer(request: RequestBuilder) -> Option<Response> {
-    timeout(LATE, request.send()).await.ok()?.ok()
+    timeout(BEGIN, request.send()).await.ok()?.ok()
 }
 
 /// A stream of which the first event has come, if it came.
 async fn first_event(request: RequestBuilder) -> Option<Events> {
     let mut events = Events::of(answer(request).await?);
-    timeout(LATE, events.next()).await.ok()??;
+    timeout(BEGIN, events.next()).await.ok()??;
     Some(events)
 }
 
@@ -284,8 +289,7 @@ async fn crowd(url: &str) -> String {
     let come = (0..CROWD).map(async |_| {
         let request = client.get(format!("{url}/steps"));
         let request = request.header("accept", "text/event-stream");
-        let answer =
-            timeout(Duration::from_secs(4), request.send()).await.ok()?.ok()?;
+        let answer = timeout(BEGIN, request.send()).await.ok()?.ok()?;
         answer.status().is_success().then_some(answer)
     });
     let come: Vec<Response> = join_all(come).await.into_iter().flatten().collect();

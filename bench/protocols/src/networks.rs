@@ -221,7 +221,10 @@ impl Seen {
     /// The seconds until the next event, or until the reader was told, and what; and the
     /// seconds until the server let go.
     fn cell(&self) -> String {
-        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f32());
+        let seconds = |time: Duration| match time.as_secs_f32().round() {
+            0.0 => "< 1 s".to_string(),
+            time => format!("{time} s"),
+        };
         match (&self.event, &self.end, self.left) {
             (Some(event), None, _) => seconds(*event),
             (_, Some((told, error)), left) => {
