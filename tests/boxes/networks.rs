@@ -5,8 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::{
-    Browser, Line, Link, Program, Run, example, leave_network, pause, until,
-    until_at_most,
+    Browser, Line, Link, Program, Run, example, leave_network, until, until_at_most,
 };
 
 /// How long a test watches that something does not happen.
