@@ -100,7 +100,7 @@ async fn page() -> Text<&'static str> {
         };
         window.ask = () => {
             window.answered = false;
-            fetch('small').then(() => { answered = true; });
+            fetch('small', { method: 'POST' }).then(() => { answered = true; });
         };
         </script>",
     )
@@ -109,7 +109,7 @@ async fn page() -> Text<&'static str> {
 fn routes() -> Router {
     Router::new()
         .get(page)
-        .push(Router::with_path("small").get(page))
+        .push(Router::with_path("small").post(page))
         .push(Router::with_path("quiet").get(quiet))
         .push(Router::with_path("numbers").get(numbers))
         .push(Router::with_path("much").get(much))
