@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::scripted::{HEAD, Server};
-use tests::{Process, Program, root, until, within};
+use tests::{Browser, Process, Program, root, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -104,6 +104,7 @@ impl DevServer {
         node.current_dir(package.modules()).stdout(Stdio::null());
         if package.name == "vite" {
             fs::write(&configuration, text(file)).unwrap();
+            fs::write(folder.path().join("index.html"), "<!doctype html>").unwrap();
             node.arg("node_modules/vite/bin/vite.js").arg(folder.path());
             node.arg("--config").arg(&configuration);
             node.args(["--host", "127.0.0.1", "--port", port, "--strictPort"]);
@@ -269,4 +270,38 @@ async fn development_servers_do_to_a_stream_what_was_recorded() {
         assert!(row["configuration"] == "default" || needs(row) == [true; 4]);
     }
     record::assert_recorded("devservers", &rows, &[("rows", cells)]);
+}
+
+/// A page that listens, and counts.
+const LISTEN: &str = "(window.opened = window.came = 0,
+    window.source = new EventSource('/ticks'),
+    source.onopen = () => opened += 1, source.onmessage = () => came += 1, 0)";
+/// Longer than EventSource waits before it comes back, in both browsers.
+const RETRY: Duration = Duration::from_secs(7);
+
+#[tokio::test]
+#[ignore = "needs chromedriver, firefox-esr and its package: tests/sdk/install"]
+async fn behind_vite_a_page_comes_back_after_a_restart_only_if_it_is_told() {
+    let vite = &PACKAGES[0];
+    let runs = Browser::both().await.into_iter().map(async |browser| {
+        for (file, comes_back) in vite.files.into_iter().zip([false, true]) {
+            let tick = Program::start("tick").await;
+            let addr = tick.url.strip_prefix("http://").unwrap().to_string();
+            let dev = DevServer::start(vite, file, &tick.url).await;
+            browser.open(&format!("http://{}/", dev.addr)).await;
+            browser.eval(LISTEN).await;
+            browser.until("came > 0").await;
+            drop(tick);
+            // An EventSource that comes back now gives up for good.
+            let away = reqwest::get(format!("http://{}/ticks", dev.addr)).await;
+            assert_eq!(away.unwrap().status(), 502);
+            let _again = Program::start_at("tick", &addr).await;
+            if comes_back {
+                browser.until("opened === 2 && source.readyState === 1").await;
+            } else {
+                browser.never("opened > 1 || source.readyState !== 1", RETRY).await;
+            }
+        }
+    });
+    join_all(runs).await;
 }
