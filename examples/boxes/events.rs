@@ -69,16 +69,18 @@ impl Listen {
         let asked = Asked::read(req)?;
         let has_header = asked.has_header;
         if req.method() == Method::HEAD {
-            send(res, has_header, stream::empty()); // the head alone
-            return Ok(());
+            send(res, stream::empty()); // the head alone
+        } else {
+            let place = self.places.clone().try_acquire_owned().map_err(full)?;
+            let numbers = Numbers::new(asked, self.written.clone(), place);
+            let numbers = stream::unfold(numbers, async |mut numbers| {
+                Some((numbers.next().await?, numbers))
+            });
+            send(res, numbers.take_until(self.stop.clone().cancelled_owned()));
         }
-        let place = self.places.clone().try_acquire_owned().map_err(full)?;
-        let numbers = Numbers::new(asked, self.written.clone(), place);
-        let numbers = stream::unfold(numbers, async |mut numbers| {
-            Some((numbers.next().await?, numbers))
-        });
-        let end = self.stop.clone().cancelled_owned();
-        send(res, has_header, numbers.take_until(end));
+        if !has_header {
+            res.headers_mut().remove("x-accel-buffering");
+        }
         Ok(())
     }
 }
@@ -120,18 +122,22 @@ impl Numbers {
         if self.is_over {
             return None;
         }
+        // ANCHOR: last
         if self.number == self.asked.count {
             self.is_over = true; // no event follows this one, and the reader knows it
             let end = SseEvent::default().name("end").text(self.number.to_string());
             return Some(end.to_string().into());
         }
+        // ANCHOR_END: last
         let due = self.began + self.asked.every.mul_f64(self.number as f64);
+        // ANCHOR: heartbeat
         let quiet = self.quiet.filter(|quiet| *quiet < due);
         sleep_until(quiet.unwrap_or(due)).await;
         self.quiet = self.asked.heartbeat.map(|time| Instant::now() + time);
         if quiet.is_some() {
             return Some(Bytes::from_static(b":\n"));
         }
+        // ANCHOR_END: heartbeat
         self.number += 1;
         Some(self.event())
     }
@@ -155,20 +161,14 @@ impl Numbers {
     }
 }
 
-/// Sends a stream that no cache keeps, and nginx does not hold back.
-pub fn send(
-    res: &mut Response,
-    has_header: bool,
-    events: impl Stream<Item = Bytes> + Send + 'static,
-) {
-    let headers = res.headers_mut();
-    headers
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if has_header {
-        let unbuffered = HeaderName::from_static("x-accel-buffering");
-        headers.insert(unbuffered, HeaderValue::from_static("no"));
-    }
+/// Sends a stream that no cache keeps, and no proxy holds back.
+pub fn send(res: &mut Response, events: impl Stream<Item = Bytes> + Send + 'static) {
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    res.headers_mut().extend([
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (unbuffered, HeaderValue::from_static("no")),
+    ]);
     res.stream(events.map(Ok::<_, Infallible>));
 }
 

@@ -94,7 +94,10 @@ pub const KINDS: &[Kind] = &[
         right: include_str!("apache/right.conf"),
         arguments: &["-D", "FOREGROUND", "-d", "FOLDER", "-f", "FILE"],
         version: "-v",
-        silence: &[("timeout=60", "timeout=5"), ("Timeout 300", "Timeout 5")],
+        silence: &[
+            ("ProxyTimeout 60", "ProxyTimeout 5"),
+            ("Timeout 300", "Timeout 5"),
+        ],
         short: &[],
         limits: ["300 s", "60 s"],
         recorded: include_str!("recorded/apache.jsonl"),

@@ -29,7 +29,7 @@ const LINES: usize = 2 * COUNT as usize;
 /// Bytes of a piece.
 const PIECE: usize = 16_384;
 
-/// What the reader of the page has chosen.
+/// The choice of a reader of the page.
 #[derive(Clone)]
 pub struct Choice {
     /// `None` stands for no box in between.

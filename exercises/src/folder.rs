@@ -192,6 +192,9 @@ pub(crate) fn write_features(
 fn unite(wanted: &mut BTreeMap<String, Wanted>, dependencies: Option<&Value>) {
     let table = dependencies.and_then(Value::as_table);
     for (name, asked) in table.into_iter().flatten() {
+        if asked.get("optional").and_then(Value::as_bool) == Some(true) {
+            continue; // `cargo run --example NAME` does not build it
+        }
         let version = asked.as_str().or_else(|| asked.get("version")?.as_str());
         let Some(version) = version else { continue }; // a package of the repository
         let one = wanted.entry(name.clone()).or_default();

@@ -1,4 +1,4 @@
-//! What boxes count that hold events back: bytes, or time? `tests/recorded/boxes-bursts.*`.
+//! Boxes that hold events back: they count bytes, or time. `tests/recorded/boxes-bursts.*`.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tests::{Middlebox, assert_text_but_numbers, until};
+use tests::{Line, Link, Middlebox, assert_text_but_numbers, until};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 use crate::measure::{Probe, delivery, look_again, probes, warm};
 use crate::record::{self, number, time};
@@ -33,7 +35,7 @@ async fn a_default_holds_back_bytes_or_time_as_recorded() {
         });
         rows.extend(join_all(measured).await);
     }
-    record::assert_recorded("bursts", &rows, &[("rows", cells)]);
+    record::assert_recorded("bursts", &rows, &[("default", cells)]);
 }
 
 async fn row(name: &str, url: &str, bytes: usize, every: u64) -> Value {
@@ -109,4 +111,46 @@ async fn sent(server: &str, configuration: &str) -> String {
     kill(Pid::from_raw(strace.id() as i32), Signal::SIGTERM).unwrap();
     strace.wait().unwrap();
     call().expect("an event")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs proxies: tests/boxes/install, root"]
+async fn on_a_long_line_haproxy_holds_an_event_back_for_longer() {
+    // A round trip takes 100 ms, and an event is half of that on its way.
+    let delay = Duration::from_millis(50);
+    let held = lone_event(delay, "default").await;
+    assert!(held > delay + Duration::from_millis(250), "{held:?}");
+    let passed = lone_event(delay, "right").await;
+    assert!(passed < held - Duration::from_millis(200), "{passed:?}");
+}
+
+/// The delay of an event between two silences, from HAProxy at the other end of a line.
+async fn lone_event(delay: Duration, configuration: &'static str) -> Duration {
+    let link = Link::new(Line { delay, ..Line::default() });
+    let (started, port) = oneshot::channel();
+    let (end, is_over) = oneshot::channel::<()>();
+    let there = link.inside(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = probes().await;
+            let everywhere = |text: String| text.replace("127.0.0.1:8690", "*:8690");
+            let haproxy = Middlebox::start_changed(
+                "haproxy",
+                configuration,
+                &server,
+                everywhere,
+            );
+            let haproxy = haproxy.await;
+            warm(&haproxy.url).await;
+            let url = &haproxy.url;
+            started.send(url.rsplit(':').next().unwrap().to_string()).unwrap();
+            drop(is_over.await);
+        })
+    });
+    let url = format!("http://{}:{}", link.there, port.await.unwrap());
+    let probe = Probe { events: 2, every: Duration::from_secs(1), ..Probe::SMALL };
+    let look = probe.look(&url).await;
+    drop(end);
+    there.join().unwrap();
+    Duration::from_micros(look.events[0].delay_us())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -50,9 +50,14 @@ const CASES: [Case; 13] = [
     },
     Case {
         middlebox: "nginx",
-        configuration: "proxy_cache; proxy_cache_lock on",
+        configuration: "proxy_cache; proxy_cache_lock on; …_timeout 1m",
         base: "default",
-        change: |text| nginx(&text, "proxy_cache_lock on;"),
+        change: |text| {
+            // By default, a reader waits for five seconds, and then gets its own.
+            let lines = "proxy_cache_lock on; proxy_cache_lock_timeout 1m; \
+                proxy_cache_lock_age 1m;";
+            nginx(&text, lines)
+        },
     },
     Case {
         middlebox: "nginx",
@@ -161,7 +166,7 @@ fn apache(text: &str, store: &str, lines: &str) -> String {
 #[derive(Clone, Default)]
 struct Numbered {
     count: Arc<AtomicUsize>,
-    /// Events of the longest stream of each path.
+    /// Events of the longest stream of each path; `COUNT` when it has ended.
     written: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
@@ -234,20 +239,20 @@ async fn who_shares(url: &str, server: &Numbered, stream: &str) -> String {
         let mut ann = Events::of(ask(url, stream, 1).await);
         let n = first(&mut ann).await;
         while ann.next().await.is_some() {}
-        (n, Instant::now())
+        n
     };
     let in_the_middle = async {
         let is_in_the_middle = async || server.written(stream) >= MIDDLE;
         until("the middle of the first stream", is_in_the_middle).await;
         let mut bob = Events::of(ask(url, stream, 2).await);
         let n = first(&mut bob).await;
-        let came = Instant::now();
+        let is_still_open = server.written(stream) < COUNT;
         while bob.next().await.is_some() {}
-        (n, came)
+        (n, is_still_open)
     };
-    let ((ann, ended), (bob, came)) = tokio::join!(began, in_the_middle);
+    let (ann, (bob, is_still_open)) = tokio::join!(began, in_the_middle);
     let eve = first(&mut Events::of(ask(url, stream, 3).await)).await;
-    let second = match (bob == ann, came < ended) {
+    let second = match (bob == ann, is_still_open) {
         (false, _) => None,
         (true, true) => Some("2"),
         (true, false) => Some("…2"),

@@ -12,9 +12,9 @@ pub struct Case {
     pub coding: &'static str,
 }
 
-pub const CASES: [Case; 18] = [
+pub const CASES: [Case; 19] = [
     Case {
-        middlebox: "none",
+        middlebox: "salvo",
         configuration: "Compression::new()",
         base: "",
         change: |text| text,
@@ -42,6 +42,14 @@ pub const CASES: [Case; 18] = [
             let on = text.replace("proxy_buffering off", "proxy_buffering on");
             on.replace("http {", NGINX)
         },
+        coding: "gzip",
+    },
+    Case {
+        middlebox: "nginx",
+        configuration: "gzip_types …; X-Accel-Buffering: no",
+        base: "default",
+        // Debian's has `gzip on` already.
+        change: |text| text.replace("gzip on;", "").replace("http {", NGINX),
         coding: "gzip",
     },
     Case {
@@ -170,7 +178,7 @@ file.mime.addtypes:
 hosts:";
 
 fn haproxy(text: String) -> String {
-    text.replacen("mode http\n", "mode http\n    compression algo gzip\n", 1)
+    text.replacen("mode http", "compression algo gzip\n    mode http", 1)
 }
 
 fn lighttpd(text: String) -> String {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::env;
+use std::fs;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use flate2::write::GzDecoder;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use memchr::memmem;
+use nix::unistd::Pid;
 use reqwest::Response as Answer;
 use salvo::http::HeaderValue;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -33,6 +35,9 @@ const COUNT: usize = 40;
 const EVERY: Duration = Duration::from_millis(50);
 /// How long a test watches that nothing comes. (A box that sends bursts is not that slow.)
 const WATCH: Duration = Duration::from_millis(1_500);
+/// Readers whose encoders are counted, and events that each has read by then.
+const READERS: u64 = 200;
+const READ: usize = 100;
 /// Chromium's and Firefox's.
 const BROWSER: &str = "gzip, deflate, br, zstd";
 
@@ -41,11 +46,14 @@ const BROWSER: &str = "gzip, deflate, br, zstd";
 struct Stream {
     /// When each of them was written.
     written: Arc<Mutex<Vec<Instant>>>,
+    /// Whether it asks nginx not to collect them.
+    has_header: bool,
 }
 
 #[handler]
 impl Stream {
-    /// `few` is three events, and silence. `whole` has all of them, at their times, and ends.
+    /// Three events, or `first`, and silence. With `whole`, all of them, at their times, and
+    /// an end.
     async fn handle(&self, req: &mut Request, res: &mut Response) {
         let control = match req.query::<bool>("no-transform") {
             Some(true) => "no-cache, no-transform",
@@ -55,10 +63,15 @@ impl Stream {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(control));
         let kind = HeaderValue::from_static("text/event-stream");
         headers.insert(CONTENT_TYPE, kind);
-        let mut paced = interval(EVERY);
+        if self.has_header {
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        }
+        let first = req.query::<usize>("first");
+        let pace = if first.is_some() { Duration::from_millis(1) } else { EVERY };
+        let mut paced = interval(pace);
         paced.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let written = self.written.clone();
-        let events = stream::iter(streams::recorded("chunks")).take(COUNT);
+        let events = stream::iter(streams::recorded("chunks"));
         let is_whole = req.query::<bool>("whole") == Some(true);
         let events =
             stream::unfold((paced, events), move |(mut paced, mut events)| {
@@ -71,8 +84,11 @@ impl Stream {
                 }
             });
         match is_whole {
-            true => res.stream(events),
-            false => res.stream(events.take(3).chain(stream::pending())),
+            true => res.stream(events.take(COUNT)),
+            false => {
+                let first = events.take(first.unwrap_or(3));
+                res.stream(first.chain(stream::pending()));
+            }
         }
     }
 }
@@ -128,16 +144,17 @@ fn coding(answer: &Answer) -> &str {
 struct Running {
     url: String,
     stream: Stream,
-    _middlebox: Option<Middlebox>,
+    middlebox: Option<Middlebox>,
 }
 
 impl Running {
     async fn start(case: &Case) -> Self {
-        let stream = Stream::default();
+        let has_header = case.configuration.contains("X-Accel-Buffering");
+        let stream = Stream { has_header, ..Default::default() };
         let router = Router::new().get(stream.clone());
-        if case.middlebox == "none" {
+        if case.middlebox == "salvo" {
             let url = serve(router.hoop(Compression::new())).await;
-            return Self { url, stream, _middlebox: None };
+            return Self { url, stream, middlebox: None };
         }
         let url = serve(router).await;
         let starting =
@@ -149,7 +166,7 @@ impl Running {
             });
         let middlebox = starting.await;
         let url = middlebox.url.clone();
-        Self { url, stream, _middlebox: Some(middlebox) }
+        Self { url, stream, middlebox: Some(middlebox) }
     }
 
     /// The answer to a reader who asks for this coding, or for none.
@@ -164,17 +181,30 @@ impl Running {
         answer
     }
 
-    /// Whether the reader sees the first three events while the stream is silent.
+    /// A reader who has seen the first events of a stream that is silent now.
+    async fn has_seen(&self, query: &str, count: usize, coding: &str) -> Answer {
+        let mut answer = self.ask(query, Some(coding)).await;
+        let mut decoder = Decoder::of(&answer);
+        let mut events = 0;
+        while events < count {
+            events = decoder.events(&answer.chunk().await.unwrap().unwrap());
+        }
+        answer
+    }
+
     async fn passes(&self, coding: &str, patience: Duration) -> bool {
-        let three = async {
-            let mut answer = self.ask("", Some(coding)).await;
-            let mut decoder = Decoder::of(&answer);
-            let mut events = 0;
-            while events < 3 {
-                events = decoder.events(&answer.chunk().await.unwrap().unwrap());
-            }
-        };
-        timeout(patience, three).await.is_ok()
+        timeout(patience, self.has_seen("", 3, coding)).await.is_ok()
+    }
+
+    /// By how many bytes the box grows with each reader.
+    async fn memory(&self, coding: &str) -> u64 {
+        let group = self.middlebox.as_ref().expect("a box").id();
+        let query = format!("first={READ}");
+        let _first = self.has_seen(&query, READ, coding).await;
+        let before = resident(group);
+        let readers = (0..READERS).map(|_| self.has_seen(&query, READ, coding));
+        let _readers = within("all events of all readers", join_all(readers)).await;
+        resident(group).saturating_sub(before) / READERS
     }
 
     /// The coding of the head. A box that holds back the head as well says it at the end.
@@ -200,6 +230,21 @@ impl Running {
         let pairs = came.iter().zip(&*written);
         (pairs.map(|(came, written)| came.duration_since(*written)).collect(), bytes)
     }
+}
+
+/// The memory of all processes of a group.
+fn resident(group: Pid) -> u64 {
+    let stats = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        // A process may have ended by now.
+        fs::read_to_string(entry.unwrap().path().join("stat")).ok()
+    });
+    let pages = stats.filter_map(|stat| {
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let fields: Vec<_> = fields.split(' ').collect();
+        let is_of_group = fields[2] == group.to_string();
+        is_of_group.then(|| fields[21].parse::<u64>().unwrap())
+    });
+    pages.sum::<u64>() * 4_096
 }
 
 /// The behaviour of a case, as a row without figures.
@@ -252,7 +297,17 @@ fn cells(row: &Value) -> Option<Vec<String>> {
     let ratio = number(row, "plain_bytes") as f64 / number(row, "bytes") as f64;
     let ratio = if is_coded { format!("{ratio:.0}") } else { "–".into() };
     let max = time(number(row, "max_us"));
-    Some(vec![word("coding"), time(number(row, "p50_us")), max, ratio, obeys.into()])
+    let encoder = row["encoder_bytes"].as_u64();
+    let encoder =
+        encoder.map_or("–".into(), |bytes| format!("{} KiB", bytes / 1_024));
+    Some(vec![
+        word("coding"),
+        time(number(row, "p50_us")),
+        max,
+        ratio,
+        obeys.into(),
+        encoder,
+    ])
 }
 
 const TABLES: [Table; 1] = [("delay", cells)];
@@ -266,7 +321,7 @@ async fn each_encoder_does_to_a_stream_what_was_recorded() {
     };
     let boxes = record::boxes();
     let runs =
-        |case: &&Case| case.middlebox == "none" || boxes.contains(&case.middlebox);
+        |case: &&Case| case.middlebox == "salvo" || boxes.contains(&case.middlebox);
     let cases: Vec<_> = CASES.iter().filter(runs).collect();
     let rows = cases.iter().map(|case| behaviour(case, patience(case, &recorded)));
     let mut rows = join_all(rows).await;
@@ -290,6 +345,12 @@ async fn measure(case: &Case, row: &mut Value) {
     row["max_us"] = micros(delays[delays.len() - 1]).into();
     row["bytes"] = bytes.into();
     row["plain_bytes"] = plain.into();
+    let is_flushed = row["coding"] != "–" && row["is_held_back"] == false;
+    if is_flushed && case.middlebox != "salvo" {
+        let with = Running::start(case).await.memory(case.coding).await;
+        let without = Running::start(case).await.memory("identity").await;
+        row["encoder_bytes"] = with.saturating_sub(without).into();
+    }
 }
 
 /// A page that counts the events of the stream beside it.

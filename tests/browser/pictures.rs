@@ -204,3 +204,24 @@ async fn three_windows_of_page_the_second_of_which_has_taken_the_lead() {
         }
     }
 }
+
+#[tokio::test]
+#[ignore = "needs chromedriver"]
+async fn a_stream_of_boxes_through_a_box_that_holds_it_back() {
+    let browser = Browser::start().await;
+    for (language, verdict) in [
+        ("en", "All 60 events came at once"),
+        ("it", "Tutti i 60 eventi sono arrivati insieme"),
+    ] {
+        // A recording is the same on every machine.
+        let boxes = Program::start_with("boxes", &[("BOXES", "")]).await;
+        browser.resize(400, 700).await;
+        browser.open(&format!("{}/?lang={language}", boxes.url)).await;
+        browser.eval("document.querySelector('[value=nginx]').click()").await;
+        browser.until(&format!("{}.startsWith({verdict:?})", text("verdict"))).await;
+        let keep =
+            "document.querySelector('[value=nginx]').setAttribute('checked', '')";
+        browser.eval(keep).await;
+        take(&browser, language, "boxes-1").await;
+    }
+}

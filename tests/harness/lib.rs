@@ -14,6 +14,8 @@ mod fault;
 pub mod fault_proxy;
 mod firefox;
 pub mod follow;
+#[cfg(target_os = "linux")]
+mod link;
 #[cfg(unix)]
 mod middlebox;
 #[cfg(unix)]
@@ -39,6 +41,8 @@ pub use browser::Browser;
 pub use chunks::{Dechunker, chunks};
 pub use events::Events;
 pub use experiment::{page_of, serve, serve_at, serve_on};
+#[cfg(target_os = "linux")]
+pub use link::{Line, Link, leave_network};
 #[cfg(unix)]
 pub use middlebox::Middlebox;
 #[cfg(unix)]

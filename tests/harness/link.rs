@@ -92,8 +92,8 @@ impl Link {
         self.inside(move || run(&format!("ip route add {here} dev far")))
             .join()
             .unwrap();
-        run(&format!("ip addr add {here} peer {} dev {device}", self.there));
         run(&format!("ip addr del {} peer {} dev {device}", self.here, self.there));
+        run(&format!("ip addr add {here} peer {} dev {device}", self.there));
         self.here = here;
     }
 }
@@ -105,6 +105,13 @@ impl Drop for Link {
         let end = || Command::new("ip").args(["link", "del", "far"]).output();
         drop(self.inside(end).join());
     }
+}
+
+/// This thread, and what it starts from now on, leave the machine's network for one of their
+/// own, so that links there are no change of network for anybody else.
+pub fn leave_network() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("root");
+    run("ip link set lo up");
 }
 
 nix::ioctl_write_int!(set_device, b'T', 202);

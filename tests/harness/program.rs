@@ -292,6 +292,11 @@ impl Program {
         .await;
     }
 
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the process before the test is over.
     pub fn stop(&mut self) {
         self.child.kill().unwrap();

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::wait::within;
+use crate::wait::{pause, within};
 
 /// The status line and the type of a stream. More header lines, and an empty one, follow.
 pub const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
@@ -44,7 +44,16 @@ impl Server {
     /// Listens where another server did, as in `http://127.0.0.1:40122`.
     pub async fn start_in_place_of(url: &str) -> Self {
         let addr = url.strip_prefix("http://").expect("a URL");
-        Self(TcpListener::bind(addr).await.unwrap())
+        let bind = async {
+            // Meanwhile, somebody's connection may go out from this port.
+            loop {
+                match TcpListener::bind(addr).await {
+                    Ok(listener) => return listener,
+                    Err(_) => pause(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        Self(within("a free port", bind).await)
     }
 
     /// The URL of a path on this server.

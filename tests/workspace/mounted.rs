@@ -16,6 +16,10 @@ fn needs(manifest: &toml::Table) -> BTreeMap<String, BTreeSet<String>> {
     let tables = tables.chain([manifest.get("dependencies")]).flatten();
     let mut needs = BTreeMap::new();
     for (name, wanted) in tables.filter_map(|table| table.as_table()).flatten() {
+        let is_optional = wanted.get("optional").and_then(|one| one.as_bool());
+        if is_optional == Some(true) {
+            continue; // a feature needs it, and the book leaves that out
+        }
         let features = wanted.get("features").and_then(|list| list.as_array());
         let features = features.into_iter().flatten().filter_map(|one| one.as_str());
         let mut features: BTreeSet<_> = features.map(str::to_string).collect();

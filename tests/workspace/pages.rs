@@ -47,8 +47,9 @@ fn code_spans(text: &str) -> impl Iterator<Item = &str> {
 /// Pages name tests and cases; a name that is none sends a reader astray.
 #[test]
 fn every_test_and_case_that_a_page_names_is_there() {
-    let tests =
-        ["tests", "site/tests"].map(|name| sources(&root().join(name))).concat();
+    let tests = ["tests", "site/tests", "bench/protocols/src", "bench/squeeze"]
+        .map(|name| sources(&root().join(name)))
+        .concat();
     let cases: BTreeSet<_> = cases().into_iter().map(|case| case.name).collect();
     let mut astray = Vec::new();
     for (page, text) in pages() {

@@ -83,7 +83,7 @@ fn shown(html: &str) -> BTreeSet<String> {
 fn the_pages_that_the_book_shows_have_their_words_in_italian() {
     let pages = pages();
     let names: Vec<_> = pages.iter().map(|page| &*page.name).collect();
-    assert_eq!(names, ["chat", "faults", "feed", "llm", "page"]);
+    assert_eq!(names, ["boxes", "chat", "faults", "feed", "llm", "page"]);
     for Page { name, html, table, translate, scripts } in &pages {
         assert_eq!(translate, &pages[0].translate, "{name}: the same code in each");
         let mut used = said(scripts);

@@ -65,7 +65,7 @@ pub fn run(cell: Cell, time: Duration) -> Result<Vec<u64>> {
 async fn read(mut body: Body, end: Instant) -> Result<Vec<u64>> {
     let mut delays = vec![];
     let mut buffer = BytesMut::new();
-    // What came while other streams were opened is late for another reason.
+    // Events that came while other streams were opened are late for another reason.
     let start = server::now();
     while let Ok(next) = timeout_at(end.into(), body.next()).await {
         buffer.extend_from_slice(&next?.context("the stream has ended")?);
@@ -82,9 +82,10 @@ async fn read(mut body: Body, end: Instant) -> Result<Vec<u64>> {
     Ok(delays)
 }
 
-/// The rows of the table: p50, p99 and the maximum of three runs together, and between which
-/// values each run's own p99 was.
-pub fn rows() -> Result<String> {
+/// The rows of two tables. The short one has p50 and p99 of three runs together, a protocol a
+/// row; the full one a row for each number of streams and each loss: how many events, p50 of
+/// all, p99 of each run, and the maximum.
+pub fn rows() -> Result<[String; 2]> {
     const RUNS: usize = 3;
     let ways = [
         (Protocol::Http1, false),
@@ -115,31 +116,32 @@ pub fn rows() -> Result<String> {
         }
         runs.extend(cells.into_iter().zip(delays));
     }
-    let mut table = String::new();
+    let mut short = String::new();
+    let mut full = String::new();
     for (protocol, nodelay) in ways {
-        let option = match (protocol, nodelay) {
-            (Protocol::Http3, _) => "",
-            (_, true) => ", `TCP_NODELAY`",
-            (_, false) => "",
-        };
-        table += &format!("| {protocol}{option} |");
+        let is_asked = protocol != Protocol::Http3 && nodelay;
+        let option = if is_asked { ", `TCP_NODELAY`" } else { "" };
+        short += &format!("| {protocol}{option} |");
         for (cell, runs) in &runs {
             if (cell.protocol, cell.nodelay) != (protocol, nodelay) {
                 continue;
             }
-            let p99s: Vec<_> = runs.iter().map(|run| at(run, 0.99)).collect();
             let all = runs.concat();
-            let (least, most) = (at_least(&p99s), at_most(&p99s));
-            table += &format!(
-                " {:.0} | {:.0} ({least:.0}–{most:.0}) | {:.0} |",
-                at(&all, 0.5),
-                at(&all, 0.99),
-                at(&all, 1.0)
+            let [half, most, max] = [0.5, 0.99, 1.0].map(|part| at(&all, part));
+            short += &format!(" {half:.0} · {most:.0} |");
+            let Cell { streams, loss, .. } = cell;
+            full += &format!(
+                "| {protocol}{option} | {streams} | {loss} % | {} | {half:.0} |",
+                all.len()
             );
+            for run in runs {
+                full += &format!(" {:.0} |", at(run, 0.99));
+            }
+            full += &format!(" {max:.0} |\n");
         }
-        table += "\n";
+        short += "\n";
     }
-    Ok(table)
+    Ok([short, full])
 }
 
 /// The value below which this part of them is, in milliseconds.
@@ -148,14 +150,6 @@ pub fn at(delays: &[u64], part: f64) -> f64 {
     delays.sort_unstable();
     let index = (delays.len().saturating_sub(1)) as f64 * part;
     delays.get(index as usize).map_or(f64::NAN, |delay| *delay as f64 / 1000.0)
-}
-
-fn at_least(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-fn at_most(values: &[f64]) -> f64 {
-    values.iter().copied().fold(0.0, f64::max)
 }
 
 /// Runs these beside each other.

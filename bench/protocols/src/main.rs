@@ -1,4 +1,4 @@
-//! What HTTP/1.1, 2 and 3 do to streams where a network is bad: delays under loss, a stream
+//! Streams over HTTP/1.1, 2 and 3 where a network is bad: delays under loss, a stream
 //! that nobody reads among its siblings, a NAT that forgets, and a reader who moves.
 //!
 //!     cargo build --release -p protocols && unshare -Urn target/release/protocols
@@ -31,13 +31,15 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    link::leave_network();
     eprintln!("networks and siblings: one minute");
     let waiting = thread::spawn(|| networks::rows(networks::Times::RECORDED));
     let siblings = siblings::rows()?;
     let networks = waiting.join().expect("no panic")?;
-    let delays = delay::rows()?;
+    let [delays, runs] = delay::rows()?;
     let table = [
         anchored("delays", &delays),
+        anchored("runs", &runs),
         anchored("siblings", &siblings),
         anchored("networks", &networks),
     ]

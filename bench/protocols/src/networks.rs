@@ -1,4 +1,4 @@
-//! What becomes of a stream where a NAT forgets it, or its reader gets another address.
+//! The fate of a stream where a NAT forgets it, or its reader gets another address.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
@@ -12,7 +12,7 @@ use crate::client::{Connection, Options, Protocol};
 use crate::link::{Line, Link};
 use crate::server;
 
-/// What happens to the stream.
+/// A fault of the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The server is silent, and nothing else happens.
@@ -25,7 +25,7 @@ pub enum Event {
     Moved,
 }
 
-/// What keeps the stream alive.
+/// A way to keep the stream alive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cure {
     None,
@@ -67,7 +67,7 @@ impl Times {
     };
 }
 
-/// What was seen, and when: since it happened, or in silence, since the first event.
+/// The outcome, and when it came: since it happened, or in silence, since the first event.
 #[derive(Debug)]
 pub struct Seen {
     /// The next event came.
@@ -221,7 +221,10 @@ impl Seen {
     /// The seconds until the next event, or until the reader was told, and what; and the
     /// seconds until the server let go.
     fn cell(&self) -> String {
-        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f32());
+        let seconds = |time: Duration| match time.as_secs_f32().round() {
+            0.0 => "< 1 s".to_string(),
+            time => format!("{time} s"),
+        };
         match (&self.event, &self.end, self.left) {
             (Some(event), None, _) => seconds(*event),
             (_, Some((told, error)), left) => {

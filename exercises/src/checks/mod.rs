@@ -34,7 +34,7 @@ macro_rules! chapters {
 }
 
 chapters! {
-    hello tick waiting wire faults chat slow llm progress feed client page servers
+    hello tick waiting wire faults chat slow llm progress feed client page boxes servers
 }
 
 /// The exercises that have a check.
