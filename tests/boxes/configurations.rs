@@ -15,10 +15,10 @@ pub fn boxes() -> &'static [&'static str] {
 fn hasty(at: &str, text: String) -> String {
     match at {
         "silence" => text
-            .replace("60s", "1s")
-            .replace(" 60\n", " 1\n")
-            .replace("=> 60,", "=> 1,")
-            .replace("60000", "1000"),
+            .replace("60s", "2s")
+            .replace(" 60\n", " 2\n")
+            .replace("=> 60,", "=> 2,")
+            .replace("60000", "2000"),
         "reload" => text.replace("10m", "4s"),
         _ => text,
     }
@@ -102,12 +102,23 @@ async fn each_right_configuration_does_what_it_says_and_each_of_its_lines_is_mis
 
 async fn assert_all_of_it_counts(name: &&str) {
     let right = Middlebox::text(name, "right");
-    let seen =
-        stream::iter(LOOKS).map(async |at| look_through(name, &right, at).await);
-    let seen: Vec<String> = seen.buffered(4).collect().await;
     let (_, expected) = SEEN.iter().find(|(of, _)| of == name).unwrap();
-    let same = ["true", "HTTP/1.1 book.example 127.0.0.1"];
-    assert_eq!(seen, [&same[..], expected].concat(), "{name}: {LOOKS:?}");
+    let expected =
+        [&["true", "HTTP/1.1 book.example 127.0.0.1"], &expected[..]].concat();
+    let seen =
+        stream::iter(LOOKS.iter().zip(expected)).map(async |(at, expected)| {
+            // On a busy machine one look may be disturbed.
+            let mut seen = String::new();
+            for _ in 0..4 {
+                seen = look_through(name, &right, at).await;
+                if seen == expected {
+                    break;
+                }
+            }
+            assert_eq!(seen, expected, "{name}: {at}");
+            seen
+        });
+    let seen: Vec<String> = seen.buffered(3).collect().await;
     let missed = stream::iter(lines(name)).map(async |line| {
         let text = without(&right, &line);
         let checked = Middlebox::check(name, "right", |_| text.clone());
