@@ -12,10 +12,18 @@
 //! or if the folder BOXES has it (`dpkg -x` of Debian's packages); else you see a recording,
 //! and with an empty BOXES always.
 //!
+//! With the feature `tls`, the same router is served over HTTP/1.1, HTTP/2 and HTTP/3, on
+//! TLS_ADDR (by default 127.0.0.1:8699, TCP and UDP), with a certificate of its own:
+//!
+//!     cargo run --example boxes --features tls
+//!     curl -kN --http2 'https://127.0.0.1:8699/events?every=200&count=10'
+//!
 //! Chapter 11 of the book is about the boxes. `events.rs` has the stream, `kinds.rs` the
 //! boxes, `middlebox.rs` starts one, `run.rs` and `answer.rs` tell how a stream comes through it, and `edge.rs`
 //! keeps strangers from holding the program up (see `chat`). Left out: events that anybody
-//! makes, and their ids: a clock counts.
+//! makes, and their ids: a clock counts. Over TLS, there is no lingering after an error;
+//! and a reader of HTTP/2 or HTTP/3 that takes nothing keeps its place while its connection
+//! lives, because nothing is written to it that could stall.
 
 #[cfg(not(feature = "tls"))]
 use std::future::ready;

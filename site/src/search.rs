@@ -34,6 +34,10 @@ const REAR: [&str; 7] = [
     "how-to-use-an-entry",
 ];
 
+/// A section that says again what stands above it, with the names of tests: an eighth of all
+/// text, which finds nothing that its chapter does not.
+const PROOFS: &str = "how-we-know";
+
 /// The attribute of the page's search, which is empty to stock mdBook.
 const ATTRIBUTE: &str = "data-search=\"\"";
 
@@ -244,6 +248,9 @@ impl Reader {
         let Some(unit) = self.units.last_mut().filter(|_| self.in_main) else {
             return;
         };
+        if unit.id == PROOFS && !self.in_heading {
+            return;
+        }
         let to = match (self.in_heading, self.in_code) {
             (true, _) => &mut unit.heading,
             (_, true) => &mut unit.code,

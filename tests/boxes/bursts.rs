@@ -35,7 +35,7 @@ async fn a_default_holds_back_bytes_or_time_as_recorded() {
         });
         rows.extend(join_all(measured).await);
     }
-    record::assert_recorded("bursts", &rows, &[("rows", cells)]);
+    record::assert_recorded("bursts", &rows, &[("default", cells)]);
 }
 
 async fn row(name: &str, url: &str, bytes: usize, every: u64) -> Value {

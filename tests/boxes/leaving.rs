@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::{Middlebox, is_whole, until};
+use tests::{Middlebox, Program, is_whole, scripted, until};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::gaps::{COMMENT, Case, Reader, Server, rows};
-use crate::record::{assert_recorded, time};
+use crate::record::{assert_recorded, boxes, time};
 
 /// In place of 15 seconds.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -44,6 +45,41 @@ const LINES: [Case; 3] = [
 async fn a_server_learns_of_a_reader_that_left_at_once_or_with_the_next_bytes() {
     let rows = rows(Case::all(&LINES), row).await;
     assert_recorded("leaving", &rows, &[("leaving", cells)]);
+}
+
+/// A model thinks, its only reader leaves, and `llm` gives it up five seconds after it has
+/// learned of that. Its heartbeat comes every 15 seconds.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs proxies: tests/boxes/install, takes half a minute"]
+async fn behind_some_boxes_a_model_that_thinks_is_left_with_the_second_heartbeat() {
+    let times = join_all(boxes().iter().map(|name| thinks_on(name))).await;
+    for (name, time) in boxes().iter().zip(times) {
+        eprintln!("{name}: {time:?}");
+        let seconds = match *name {
+            "nginx" | "caddy" | "varnish" | "nghttpx" => 3..12,
+            "haproxy" | "apache" | "lighttpd" | "h2o" => 15..40,
+            _ => panic!("no box {name}"),
+        };
+        assert!(seconds.contains(&time.as_secs()), "{name}: {time:?}");
+    }
+}
+
+/// For how long the model thinks on, after its reader has left.
+async fn thinks_on(name: &'static str) -> Duration {
+    let model = scripted::Server::start().await;
+    let base = model.url("/v1");
+    let variables = [("OPENAI_BASE_URL", &*base), ("OPENAI_MODEL", "some")];
+    let llm = Program::start_with("llm", &variables).await;
+    let held = Middlebox::start(name, "right", &llm.url).await;
+    let question = llm.request("POST", "/answers").json(&json!({ "prompt": "?" }));
+    let answer = llm.send(question).await;
+    let id = answer.headers()["location"].to_str().unwrap();
+    let mut reader = Reader::ask(&held.url, &format!("/{id}")).await;
+    let mut asked = model.asked().await;
+    asked.stream("").await;
+    let _ = reader.end(Duration::from_secs(1)).await;
+    drop(reader);
+    asked.is_left().await
 }
 
 async fn row(case: Case) -> Value {

@@ -49,8 +49,11 @@ impl Large {
     }
 }
 
-/// An event that takes so many bytes on the wire.
+/// An event that takes so many bytes on the wire; with none, it is a heartbeat.
 fn event(bytes: usize) -> SseEvent {
+    if bytes == 0 {
+        return SseEvent::default().comment("");
+    }
     SseEvent::default().text("x".repeat(bytes - FRAME))
 }
 
@@ -198,9 +201,9 @@ async fn haproxy_cuts_a_silent_stream_by_timeout_server_whatever_timeout_tunnel_
  {
     let server = serve_all(Arc::default()).await;
     let hasty = |text: String| {
-        assert!(text.contains("timeout server 50s"), "{text}");
+        assert!(text.contains("timeout server 50000"), "{text}");
         let lines = "timeout server 1s\n    timeout tunnel 24h";
-        text.replace("timeout server 50s", lines)
+        text.replace("timeout server 50000", lines)
     };
     let haproxy =
         Middlebox::start_changed("haproxy", "default", &server, hasty).await;

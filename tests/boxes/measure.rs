@@ -231,10 +231,13 @@ impl Look {
             return self.events.len() as u64;
         }
         let every = self.every.as_micros() as u64;
-        let joined = |a: &Event, b: &Event| {
-            b.sent_us - a.sent_us > every / 2 && b.came_us - a.came_us < every / 5
+        let came_as_one = |a: &Event, b: &Event| b.came_us - a.came_us < every / 5;
+        let was_apart = |group: &&[Event]| {
+            let sent = group[group.len() - 1].sent_us - group[0].sent_us;
+            sent > every * (group.len() as u64 - 1) / 2
         };
-        self.events.chunk_by(joined).map(<[_]>::len).max().expect("an event") as u64
+        let groups = self.events.chunk_by(came_as_one).filter(was_apart);
+        groups.map(<[_]>::len).max().unwrap_or(1) as u64
     }
 
     /// Whether nothing came before all was written.

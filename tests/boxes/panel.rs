@@ -6,7 +6,7 @@ use std::process::Command;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::{Browser, Middlebox, Program, assert_recorded, root, until};
+use tests::{Browser, Middlebox, Program, assert_recorded, is_whole, root, until};
 
 /// The boxes that `.ci/run` starts.
 const FEW: [&str; 3] = ["nginx", "haproxy", "caddy"];
@@ -84,7 +84,7 @@ fn recorded(text: &str, names: &Value) -> Vec<Value> {
 }
 
 /// `RECORD=1` runs all boxes, one after the other, `WHOLE=1` compares all, and else these are
-/// a few.
+/// a few runs of a few boxes.
 #[tokio::test]
 #[ignore = "needs proxies: tests/boxes/install"]
 async fn each_recording_tells_what_the_box_does() {
@@ -95,8 +95,7 @@ async fn each_recording_tells_what_the_box_does() {
         }
         return;
     }
-    let is_whole = env::var("WHOLE").is_ok_and(|whole| whole == "1");
-    let names = if is_whole { &Middlebox::ALL[..] } else { &FEW[..] };
+    let names = if is_whole() { &Middlebox::ALL[..] } else { &FEW[..] };
     // The program lets four runs be at once.
     for names in names.chunks(4) {
         join_all(names.iter().map(|name| compare(&boxes, name))).await;
@@ -127,6 +126,10 @@ async fn compare(boxes: &Program, name: &str) {
     let file = root().join(format!("examples/boxes/recorded/{name}.jsonl"));
     let kept = fs::read_to_string(file).unwrap();
     for (names, query) in choices(name) {
+        let is_long = names["silence"] == true && names["configuration"] == "right";
+        if !is_whole() && (is_long || names["header"] == true && name != "nginx") {
+            continue;
+        }
         let kept = seen(&recorded(&kept, &names));
         // On a busy machine, events come together now and then.
         until(&format!("{query}: {kept}"), async || {
@@ -162,38 +165,41 @@ async fn source(browser: &Browser) -> String {
 #[ignore = "needs proxies: tests/boxes/install, chromedriver, firefox-esr"]
 async fn a_reader_chooses_a_box_and_sees_events_late_in_bursts_cut_or_at_once() {
     let boxes = start().await;
-    for browser in Browser::both().await {
-        browser.open(&boxes.url).await;
-        choose(&browser, "[value=none]", "Each event came within ").await;
-        assert_eq!(source(&browser).await, "No box: you read from the server.");
-        choose(&browser, "[value=nginx]", "All 60 events came at once").await;
-        let here = source(&browser).await;
-        assert!(
-            here.starts_with("nginx 1.") && here.ends_with(" runs here."),
-            "{here}"
-        );
-        choose(&browser, "[name=header]", "Each event came within ").await;
-        choose(&browser, "[value=haproxy]", "The events came in bursts of ").await;
-        choose(&browser, "[value=right]", "Each event came within ").await;
-        choose(&browser, "[name=silence]", "The box cut the silent stream after 5")
-            .await;
-    }
+    join_all(Browser::both().await.map(|browser| choose_boxes(browser, &boxes)))
+        .await;
+}
+
+async fn choose_boxes(browser: Browser, boxes: &Program) {
+    browser.open(&boxes.url).await;
+    choose(&browser, "[value=none]", "Each event came within ").await;
+    assert_eq!(source(&browser).await, "No box: you read from the server.");
+    choose(&browser, "[value=nginx]", "All 60 events came at once").await;
+    let here = source(&browser).await;
+    assert!(here.starts_with("nginx 1.") && here.ends_with(" runs here."), "{here}");
+    choose(&browser, "[name=header]", "Each event came within ").await;
+    choose(&browser, "[value=haproxy]", "The events came in bursts of ").await;
+    choose(&browser, "[value=right]", "Each event came within ").await;
+    choose(&browser, "[name=silence]", "The box cut the silent stream after 5")
+        .await;
 }
 
 #[tokio::test]
 #[ignore = "needs chromedriver and firefox-esr"]
 async fn without_a_box_a_reader_sees_a_recording_and_is_told_so() {
     let boxes = Program::start_with("boxes", &[("BOXES", "")]).await;
-    for browser in Browser::both().await {
-        browser.open(&boxes.url).await;
-        choose(&browser, "[value=nginx]", "All 60 events came at once").await;
-        let there = source(&browser).await;
-        assert!(there.starts_with("A recording: nginx 1."), "{there}");
-        assert!(there.ends_with("Here, it is not installed."), "{there}");
-        choose(&browser, "[value=right]", "Each event came within ").await;
-        choose(&browser, "[value=varnish]", "Each event came within ").await;
-        assert!(source(&browser).await.starts_with("A recording: varnish 7."));
-    }
+    join_all(Browser::both().await.map(|browser| see_recordings(browser, &boxes)))
+        .await;
+}
+
+async fn see_recordings(browser: Browser, boxes: &Program) {
+    browser.open(&boxes.url).await;
+    choose(&browser, "[value=nginx]", "All 60 events came at once").await;
+    let there = source(&browser).await;
+    assert!(there.starts_with("A recording: nginx 1."), "{there}");
+    assert!(there.ends_with("Here, it is not installed."), "{there}");
+    choose(&browser, "[value=right]", "Each event came within ").await;
+    choose(&browser, "[value=varnish]", "Each event came within ").await;
+    assert!(source(&browser).await.starts_with("A recording: varnish 7."));
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn page() -> Text<&'static str> {
         };
         window.ask = () => {
             window.answered = false;
-            fetch('small').then(() => { answered = true; });
+            fetch('small', { method: 'POST' }).then(() => { answered = true; });
         };
         </script>",
     )
@@ -109,7 +109,7 @@ async fn page() -> Text<&'static str> {
 fn routes() -> Router {
     Router::new()
         .get(page)
-        .push(Router::with_path("small").get(page))
+        .push(Router::with_path("small").post(page))
         .push(Router::with_path("quiet").get(quiet))
         .push(Router::with_path("numbers").get(numbers))
         .push(Router::with_path("much").get(much))
@@ -161,4 +161,20 @@ async fn in_chromium_three_bodies_that_nobody_reads_stop_every_stream_of_the_con
     until("the stream stops", stops).await;
     browser.eval("(unread[0].stop.abort(), 0)").await;
     goes_on().await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx and firefox-esr"]
+async fn in_firefox_six_bodies_that_nobody_reads_stop_nothing() {
+    let nginx = over_http_2(routes()).await;
+    let browser = Browser::firefox().await;
+    browser.open(&nginx.url).await;
+    browser.until("!!window.listen").await;
+    browser.eval("(listen(), 0)").await;
+    for count in 1..=6 {
+        browser.eval("(leave_unread(), 0)").await;
+        browser.until(&format!("unread.length === {count}")).await;
+        let heard = browser.eval("heard").await;
+        browser.until(&format!("heard > {heard} + 40")).await;
+    }
 }

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tests::{Middlebox, is_whole, root};
 
 /// One table of a part: its name, which is its anchor in the Markdown, and the cells of a
-/// row behind those of the box and the configuration. A row without cells is left out.
+/// row behind those of the box and the configuration. A row without cells is left out. A
+/// table `default` has one configuration, and no cell that says so.
 pub type Table = (&'static str, fn(&Value) -> Option<Vec<String>>);
 
 /// The boxes of this run: all of them in the whole run, else those of every day.
@@ -133,10 +134,14 @@ fn markdown(part: &str, tables: &[Table]) -> String {
     for (name, cells) in tables {
         let line = |row: &Value| {
             let cells = cells(row)?.join(" | ");
-            Some(match key(row) {
-                ("none", ..) => format!("| – | – | {cells} |\n"),
-                (name, configuration, _) => {
-                    format!("| {name} | `{configuration}` | {cells} |\n")
+            Some(match (*name, key(row)) {
+                ("default", ("none", ..)) => format!("| – | {cells} |\n"),
+                ("default", (middlebox, ..)) => {
+                    format!("| {middlebox} | {cells} |\n")
+                }
+                (_, ("none", ..)) => format!("| – | – | {cells} |\n"),
+                (_, (middlebox, configuration, _)) => {
+                    format!("| {middlebox} | `{configuration}` | {cells} |\n")
                 }
             })
         };

@@ -46,7 +46,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What a client may set. The defaults are those of hyper and quinn.
+/// Settings of a client. The defaults are those of hyper and quinn.
 #[derive(Clone, Copy, Default)]
 pub struct Options {
     /// TCP's probes, HTTP/2's or QUIC's pings, so often.

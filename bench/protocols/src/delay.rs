@@ -65,7 +65,7 @@ pub fn run(cell: Cell, time: Duration) -> Result<Vec<u64>> {
 async fn read(mut body: Body, end: Instant) -> Result<Vec<u64>> {
     let mut delays = vec![];
     let mut buffer = BytesMut::new();
-    // What came while other streams were opened is late for another reason.
+    // Events that came while other streams were opened are late for another reason.
     let start = server::now();
     while let Ok(next) = timeout_at(end.into(), body.next()).await {
         buffer.extend_from_slice(&next?.context("the stream has ended")?);

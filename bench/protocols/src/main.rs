@@ -1,4 +1,4 @@
-//! What HTTP/1.1, 2 and 3 do to streams where a network is bad: delays under loss, a stream
+//! Streams over HTTP/1.1, 2 and 3 where a network is bad: delays under loss, a stream
 //! that nobody reads among its siblings, a NAT that forgets, and a reader who moves.
 //!
 //!     cargo build --release -p protocols && unshare -Urn target/release/protocols

@@ -1,4 +1,4 @@
-//! What becomes of a stream where a NAT forgets it, or its reader gets another address.
+//! The fate of a stream where a NAT forgets it, or its reader gets another address.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
@@ -12,7 +12,7 @@ use crate::client::{Connection, Options, Protocol};
 use crate::link::{Line, Link};
 use crate::server;
 
-/// What happens to the stream.
+/// A fault of the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The server is silent, and nothing else happens.
@@ -25,7 +25,7 @@ pub enum Event {
     Moved,
 }
 
-/// What keeps the stream alive.
+/// A way to keep the stream alive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cure {
     None,
@@ -67,7 +67,7 @@ impl Times {
     };
 }
 
-/// What was seen, and when: since it happened, or in silence, since the first event.
+/// The outcome, and when it came: since it happened, or in silence, since the first event.
 #[derive(Debug)]
 pub struct Seen {
     /// The next event came.

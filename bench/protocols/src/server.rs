@@ -68,8 +68,8 @@ pub fn start(link: &Link, nodelay: bool) -> Result<Running> {
 
 fn certificate() -> Result<RustlsConfig> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()])?;
-    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let certificate = Keycert::new().cert(cert).key(key);
+    let key = made.signing_key.serialize_pem();
+    let certificate = Keycert::new().cert(made.cert.pem()).key(key);
     Ok(RustlsConfig::new(certificate))
 }
 

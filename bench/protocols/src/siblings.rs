@@ -11,7 +11,7 @@ use crate::client::{Connection, Options, Protocol};
 use crate::link::{Line, Link};
 use crate::server;
 
-/// What the siblings got, in events of a second: before, while the others were unread, and
+/// The siblings' events in a second: before, while the others were unread, and
 /// after these were let go.
 pub struct Seen {
     pub before: u64,
@@ -99,7 +99,7 @@ pub fn rows() -> Result<String> {
             (Protocol::Http1, _) => "–",
             (_, Some(_)) => "64 KiB, 64 KiB",
             (Protocol::Http2, None) => "2 MiB, 5 MiB",
-            (Protocol::Http3, None) => "1.25 MB, ∞",
+            (Protocol::Http3, None) => "1250 kB, ∞",
         };
         let Seen { before, during, answers, after } = seen;
         let answers = if answers { "✓" } else { "–" };
