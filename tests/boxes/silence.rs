@@ -20,7 +20,7 @@ async fn a_box_cuts_a_silent_stream_or_not_and_none_with_a_heartbeat() {
     assert_recorded("silence", &rows, &[("silence", cells)]);
 }
 
-/// What a page's own reader hears of a server that breaks off.
+/// A page reads by itself, and hears of a server that breaks off.
 const READ: &str = "fetch('/cut').then(answer => answer.text())
     .then(() => window.heard = 'end', () => window.heard = 'error')";
 /// EventSource comes back in any case.

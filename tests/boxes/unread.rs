@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Middlebox, pause};
+use tests::{Middlebox, Program, pause};
 
-use crate::gaps::{CAP, Case, Reader, Server, rows};
+use crate::gaps::{CAP, Case, End, Reader, Server, rows};
 use crate::processes::processes;
 use crate::record::{assert_recorded, number};
 
+/// The limit of `edge.rs` for a reader that takes nothing.
+const LIMIT: Duration = Duration::from_secs(30);
 /// A server that has not written for this long is blocked, or done.
 const STILL: Duration = Duration::from_secs(3);
 
@@ -33,6 +35,28 @@ async fn a_box_takes_everything_for_a_reader_that_reads_nothing_or_blocks_the_se
         measured.extend(rows(some.to_vec(), row).await);
     }
     assert_recorded("unread", &measured, &[("unread", cells)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nginx, takes half a minute"]
+async fn a_program_leaves_a_reader_that_takes_nothing_and_never_behind_a_box_that_does()
+ {
+    let boxes = Program::start("boxes").await;
+    let default = Middlebox::start("nginx", "default", &boxes.url).await;
+    let right = Middlebox::start("nginx", "right", &boxes.url).await;
+    // Few bytes for nginx's disk, and more than all kernels hold.
+    let path = "/events?every=50&bytes=65536&count=100000&header=no";
+    let mut readers = Vec::new();
+    for (url, is_left) in
+        [(&boxes.url, true), (&right.url, true), (&default.url, false)]
+    {
+        readers.push((Reader::ask(url, path).await, url, is_left));
+    }
+    pause(LIMIT + Duration::from_secs(15)).await;
+    for (mut reader, url, is_left) in readers {
+        let end = reader.end(Duration::from_secs(2)).await;
+        assert_eq!(end, is_left.then_some(End::Cut), "{url}");
+    }
 }
 
 async fn row((case, path): (Case, &str)) -> Value {
@@ -107,7 +131,7 @@ fn listed(folder: impl AsRef<std::path::Path>) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// What the server could write, and where in the box it is, in MiB.
+/// The bytes that the server could write, and where in the box they are, in MiB.
 fn cells(row: &Value) -> Option<Vec<String>> {
     let mib = |name: &str| number(row, name) >> 20;
     let written = match row["server_is_blocked"] == true {
