@@ -74,7 +74,7 @@ async fn server(
     tcp: TcpListener,
     addr: SocketAddr,
     certificate: Keycert,
-) -> io::Result<Server<impl Acceptor + Send>> {
+) -> io::Result<Server<impl Acceptor>> {
     let config = RustlsConfig::new(certificate);
     let quic = QuinnListener::new(config.clone().build_quinn_config()?, addr);
     let listener = quic.join(RustlsListener::new(config, Open(tcp)));

@@ -162,3 +162,19 @@ async fn in_chromium_three_bodies_that_nobody_reads_stop_every_stream_of_the_con
     browser.eval("(unread[0].stop.abort(), 0)").await;
     goes_on().await;
 }
+
+#[tokio::test]
+#[ignore = "needs nginx and firefox-esr"]
+async fn in_firefox_six_bodies_that_nobody_reads_stop_nothing() {
+    let nginx = over_http_2(routes()).await;
+    let browser = Browser::firefox().await;
+    browser.open(&nginx.url).await;
+    browser.until("!!window.listen").await;
+    browser.eval("(listen(), 0)").await;
+    for count in 1..=6 {
+        browser.eval("(leave_unread(), 0)").await;
+        browser.until(&format!("unread.length === {count}")).await;
+        let heard = browser.eval("heard").await;
+        browser.until(&format!("heard > {heard} + 40")).await;
+    }
+}

@@ -11,25 +11,25 @@ const TIMES: Times = Times {
     silence: Duration::from_secs(3),
     forgotten: Duration::from_secs(3),
     often: Duration::from_secs(1),
-    watch: Duration::from_secs(8),
+    watch: Duration::from_secs(12),
 };
 
-fn seen(event: Event, protocol: Protocol, cure: Cure) -> Seen {
-    run(Case { event, protocol, cure }, TIMES).unwrap()
+/// Runs cases beside each other, in a network of their own.
+fn seen<const N: usize>(cases: [(Event, Protocol, Cure); N]) -> [Seen; N] {
+    leave_network();
+    let runs = cases.map(|(event, protocol, cure)| {
+        thread::spawn(move || run(Case { event, protocol, cure }, TIMES).unwrap())
+    });
+    runs.map(|run| run.join().unwrap())
 }
 
-/// All protocols beside each other.
-fn all_seen(event: Event, cure: Cure) -> Vec<Seen> {
-    let protocols = [Protocol::Http1, Protocol::Http2, Protocol::Http3];
-    let runs = protocols.map(|one| thread::spawn(move || seen(event, one, cure)));
-    runs.into_iter().map(|run| run.join().unwrap()).collect()
-}
+const PROTOCOLS: [Protocol; 3] = [Protocol::Http1, Protocol::Http2, Protocol::Http3];
 
 #[test]
 #[ignore = "needs root"]
 fn a_nat_that_forgets_ends_a_silent_stream_and_nobody_is_told() {
-    leave_network();
-    for silent in all_seen(Event::Forgotten, Cure::None) {
+    let silent = PROTOCOLS.map(|protocol| (Event::Forgotten, protocol, Cure::None));
+    for silent in seen(silent) {
         let told = silent.event.is_some() || silent.end.is_some();
         assert!(!told && silent.left.is_none(), "{silent:?}");
     }
@@ -38,8 +38,9 @@ fn a_nat_that_forgets_ends_a_silent_stream_and_nobody_is_told() {
 #[test]
 #[ignore = "needs root"]
 fn a_heartbeat_reminds_a_nat_that_would_forget() {
-    leave_network();
-    for kept in all_seen(Event::Forgotten, Cure::Heartbeat) {
+    let kept =
+        PROTOCOLS.map(|protocol| (Event::Forgotten, protocol, Cure::Heartbeat));
+    for kept in seen(kept) {
         assert!(kept.event.is_some(), "{kept:?}");
     }
 }
@@ -47,10 +48,11 @@ fn a_heartbeat_reminds_a_nat_that_would_forget() {
 #[test]
 #[ignore = "needs root"]
 fn behind_a_nat_that_starts_again_quic_goes_on_and_tcp_is_reset() {
-    leave_network();
-    let tcp = seen(Event::Restarted, Protocol::Http2, Cure::Probes);
+    let [tcp, quic] = seen([
+        (Event::Restarted, Protocol::Http2, Cure::Probes),
+        (Event::Restarted, Protocol::Http3, Cure::Probes),
+    ]);
     assert!(tcp.event.is_none() && tcp.end.is_some(), "{tcp:?}");
-    let quic = seen(Event::Restarted, Protocol::Http3, Cure::Probes);
     assert!(quic.event.is_some() && quic.end.is_none(), "{quic:?}");
 }
 
@@ -82,11 +84,12 @@ fn salvo_waits_for_an_acknowledgement_before_it_sends_the_next_event() {
 #[test]
 #[ignore = "needs root"]
 fn a_reader_with_a_new_address_keeps_its_stream_over_quic_alone() {
-    leave_network();
-    let tcp = seen(Event::Moved, Protocol::Http1, Cure::Probes);
+    let [tcp, silent, told] = seen([
+        (Event::Moved, Protocol::Http1, Cure::Probes),
+        (Event::Moved, Protocol::Http3, Cure::None),
+        (Event::Moved, Protocol::Http3, Cure::Rebind),
+    ]);
     assert!(tcp.event.is_none() && tcp.end.is_some(), "{tcp:?}");
-    let silent = seen(Event::Moved, Protocol::Http3, Cure::None);
     assert!(silent.event.is_none(), "{silent:?}");
-    let told = seen(Event::Moved, Protocol::Http3, Cure::Rebind);
     assert!(told.event.is_some() && told.end.is_none(), "{told:?}");
 }
