@@ -73,7 +73,7 @@ async fn each_configuration_is_clean() {
     }
 }
 
-/// What is seen through each right configuration, in the order of `LOOKS` but for the first
+/// The looks through each right configuration, in the order of `LOOKS` but for the first
 /// ones, which are the same through all: events come at once, and the server sees HTTP/1.1,
 /// the reader's Host and its address. What a proxy cannot do stands out.
 const SEEN: [(&str, [&str; 7]); 8] = [

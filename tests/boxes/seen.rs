@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// What comes later than this does not come at once; a pause of HAProxy has 200 ms.
+/// An event that comes later than this does not come at once; a pause of HAProxy has 200 ms.
 const AT_ONCE: Duration = Duration::from_millis(100);
-/// What has not come until now does not come, and what has not been told is not told.
+/// An event that has not come until now does not come, and a server that has not been told is not told.
 const LATE: Duration = Duration::from_secs(2);
 /// How long a head and a first event may take on a busy machine.
 const BEGIN: Duration = Duration::from_secs(8);

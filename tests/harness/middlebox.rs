@@ -18,7 +18,7 @@ use crate::wait::until;
 /// A proxy that runs. Dropping it ends it.
 pub struct Middlebox {
     process: Child,
-    /// What it says on stderr, which a failing test prints.
+    /// Its words on stderr, which a failing test prints.
     said: File,
     name: &'static str,
     /// As in `http://127.0.0.1:40123`.
@@ -223,7 +223,7 @@ impl Middlebox {
         middlebox
     }
 
-    /// What the proxy says about a configuration, if it can read one without starting: whether
+    /// The words of the proxy about a configuration, if it can read one without starting: whether
     /// it takes it, and its words on stderr.
     pub fn check(
         name: &str,
