@@ -45,14 +45,14 @@ async fn a_program_leaves_a_reader_that_takes_nothing_and_never_behind_a_box_tha
     let default = Middlebox::start("nginx", "default", &boxes.url).await;
     let right = Middlebox::start("nginx", "right", &boxes.url).await;
     // Few bytes for nginx's disk, and more than all kernels hold.
-    let path = "/events?every=50&bytes=65536&count=100000&header=no";
+    let path = "/events?every=25&bytes=65536&count=100000&header=no";
     let mut readers = Vec::new();
     for (url, is_left) in
         [(&boxes.url, true), (&right.url, true), (&default.url, false)]
     {
         readers.push((Reader::ask(url, path).await, url, is_left));
     }
-    pause(LIMIT + Duration::from_secs(15)).await;
+    pause(LIMIT + Duration::from_secs(10)).await;
     for (mut reader, url, is_left) in readers {
         let end = reader.end(Duration::from_secs(2)).await;
         assert_eq!(end, is_left.then_some(End::Cut), "{url}");
