@@ -25,10 +25,11 @@ impl There {
     /// The test, and what it starts from now on, get a network of their own: another test's
     /// link would be a change of network for this browser, too.
     fn start() -> Self {
+        // Before that, because Cargo may have to download something.
+        let mut boxes = example("boxes+tls");
         leave_network();
         let delay = Duration::from_millis(5);
         let link = Link::new(Line { delay, ..Line::default() });
-        let mut boxes = example("boxes+tls");
         boxes
             .env("ADDR", "127.0.0.1:0")
             .env("TLS_ADDR", format!("{}:0", link.there));
