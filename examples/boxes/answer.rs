@@ -1,5 +1,9 @@
 //! An answer as its bytes come: which events are whole with each piece, and how it ends.
 
+use std::io::{self, Write};
+
+use flate2::write::GzDecoder;
+
 /// The most bytes of a head, and of an event.
 const MAX_HELD: usize = 1 << 16;
 
@@ -8,6 +12,8 @@ const MAX_HELD: usize = 1 << 16;
 pub struct Answer {
     held: Vec<u8>,
     body: Option<Body>,
+    /// There if the body is compressed.
+    decoder: Option<GzDecoder<Vec<u8>>>,
     text: Vec<u8>,
 }
 
@@ -77,6 +83,9 @@ impl Answer {
                 .find(|one| one.name.eq_ignore_ascii_case(name));
             header.and_then(|one| str::from_utf8(one.value).ok())
         };
+        if value("content-encoding") == Some("gzip") {
+            self.decoder = Some(GzDecoder::new(Vec::new()));
+        }
         let length_of_body = value("content-length").and_then(|it| it.parse().ok());
         self.body = Some(match (value("transfer-encoding"), length_of_body) {
             (Some(_), _) => Body::Chunks(Chunk::Size),
@@ -123,7 +132,16 @@ impl Answer {
             Some(Body::Close) => (held, held),
             Some(Body::Chunks(Chunk::End) | Body::Over) | None => return Ok(false),
         };
-        self.text.extend(self.held.drain(..data as usize));
+        let data = self.held.drain(..data as usize);
+        match &mut self.decoder {
+            None => self.text.extend(data),
+            Some(decoder) => {
+                let text = |why: io::Error| why.to_string();
+                decoder.write_all(data.as_slice()).map_err(text)?;
+                decoder.flush().map_err(text)?; // all that these bytes tell
+                self.text.append(decoder.get_mut());
+            }
+        }
         if left == 0 && matches!(self.body, Some(Body::Chunks(_))) {
             self.body = Some(Body::Chunks(Chunk::End));
             return Ok(true);

@@ -13,6 +13,8 @@ pub struct Kind {
     silence: &'static [(&'static str, &'static str)],
     /// Further arguments for the same.
     pub short: &'static [&'static str],
+    /// Changes that let it compress streams of events. Empty for a box that never does.
+    gzip: &'static [(&'static str, &'static str)],
     /// How long it lets a stream be silent otherwise: default, and right.
     pub limits: [&'static str; 2],
     /// Runs of the panel, for a machine that does not have the box.
@@ -35,6 +37,11 @@ pub const KINDS: &[Kind] = &[
             ("location / {", "location / {\nproxy_read_timeout 5s;"),
         ],
         short: &[],
+        gzip: &[(
+            "location / {",
+            "location / {\ngzip on;\ngzip_proxied any;\ngzip_min_length 0;\n\
+             gzip_types text/event-stream;",
+        )],
         limits: ["60 s", "60 s"],
         recorded: include_str!("recorded/nginx.jsonl"),
     },
@@ -50,6 +57,11 @@ pub const KINDS: &[Kind] = &[
             ("timeout server 50000", "timeout server 5000"),
         ],
         short: &[],
+        gzip: &[(
+            "\nbackend program",
+            "\nbackend program\n    compression algo gzip\n    \
+             compression type text/event-stream",
+        )],
         limits: ["50 s", "60 s"],
         recorded: include_str!("recorded/haproxy.jsonl"),
     },
@@ -62,6 +74,11 @@ pub const KINDS: &[Kind] = &[
         version: "version",
         silence: &[("read_timeout 60s", "read_timeout 5s")],
         short: &[],
+        gzip: &[(
+            "reverse_proxy 127",
+            "encode {\ngzip\nminimum_length 1\nmatch {\n\
+             header Content-Type text/event-stream*\n}\n}\nreverse_proxy 127",
+        )],
         limits: ["", "60 s"],
         recorded: include_str!("recorded/caddy.jsonl"),
     },
@@ -84,6 +101,11 @@ pub const KINDS: &[Kind] = &[
         version: "-V",
         silence: &[],
         short: &["-p", "between_bytes_timeout=5", "-p", "pipe_timeout=5"],
+        gzip: &[(
+            "backend default {",
+            "sub vcl_backend_response {\nset beresp.do_gzip = true;\n}\n\
+             backend default {",
+        )],
         limits: ["60 s", "60 s"],
         recorded: include_str!("recorded/varnish.jsonl"),
     },
@@ -99,6 +121,12 @@ pub const KINDS: &[Kind] = &[
             ("Timeout 300", "Timeout 5"),
         ],
         short: &[],
+        gzip: &[(
+            "ServerName localhost",
+            "LoadModule filter_module /usr/lib/apache2/modules/mod_filter.so\n\
+             LoadModule deflate_module /usr/lib/apache2/modules/mod_deflate.so\n\
+             AddOutputFilterByType DEFLATE text/event-stream\nServerName localhost",
+        )],
         limits: ["300 s", "60 s"],
         recorded: include_str!("recorded/apache.jsonl"),
     },
@@ -111,6 +139,7 @@ pub const KINDS: &[Kind] = &[
         version: "-v",
         silence: &[("\"read-timeout\" => 60", "\"read-timeout\" => 5")],
         short: &[],
+        gzip: &[],
         limits: ["", "60 s"],
         recorded: include_str!("recorded/lighttpd.jsonl"),
     },
@@ -126,6 +155,11 @@ pub const KINDS: &[Kind] = &[
             ("hosts:", "proxy.timeout.io: 5000\nhosts:"),
         ],
         short: &[],
+        gzip: &[(
+            "hosts:",
+            "compress: [gzip]\nfile.mime.addtypes:\n  \"text/event-stream\":\n    \
+             extensions: [\".sse\"]\n    is_compressible: yes\nhosts:",
+        )],
         limits: ["30 s", "60 s"],
         recorded: include_str!("recorded/h2o.jsonl"),
     },
@@ -141,6 +175,7 @@ pub const KINDS: &[Kind] = &[
             ("backend=", "backend-read-timeout=5s\nbackend="),
         ],
         short: &[],
+        gzip: &[],
         limits: ["60 s", "60 s"],
         recorded: include_str!("recorded/nghttpx.jsonl"),
     },
@@ -161,9 +196,13 @@ impl Kind {
     ) -> String {
         let text = if wish.is_right { self.right } else { self.default };
         let mut text = text.replace("8698", "PORT");
-        if wish.is_silent {
-            let change = self.silence.iter().find(|(from, _)| text.contains(from));
-            text = change.map_or(text.clone(), |(from, to)| text.replace(from, to));
+        let changes = [(wish.is_silent, self.silence), (wish.compresses, self.gzip)];
+        for (_, changes) in changes.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+            if let Some((from, to)) =
+                changes.iter().find(|(from, _)| text.contains(from))
+            {
+                text = text.replace(from, to);
+            }
         }
         text.replace("PORT", &server.to_string())
             .replace("8690", &port.to_string())
@@ -175,4 +214,5 @@ impl Kind {
 pub struct Wish {
     pub is_right: bool,
     pub is_silent: bool,
+    pub compresses: bool,
 }

@@ -166,7 +166,7 @@ impl Run {
 }
 
 fn choice(req: &Request) -> Reply<Choice> {
-    refuse_unknown(req, &["box", "configuration", "header", "silence"])?;
+    refuse_unknown(req, &["box", "configuration", "header", "silence", "gzip"])?;
     let value = |name, usual: &'static str| {
         req.queries().get(name).map_or(usual, String::as_str)
     };
@@ -184,5 +184,6 @@ fn choice(req: &Request) -> Reply<Choice> {
     };
     let has_header = yes(req, "header", true)?;
     let is_silent = yes(req, "silence", false)?;
-    Ok(Choice { kind, is_right, has_header, is_silent })
+    let compresses = yes(req, "gzip", false)?;
+    Ok(Choice { kind, is_right, has_header, is_silent, compresses })
 }

@@ -37,6 +37,7 @@ pub struct Choice {
     pub is_right: bool,
     pub has_header: bool,
     pub is_silent: bool,
+    pub compresses: bool,
 }
 
 impl Choice {
@@ -47,6 +48,7 @@ impl Choice {
             "configuration": if self.is_right { "right" } else { "default" },
             "header": self.has_header,
             "silence": self.is_silent,
+            "gzip": self.compresses,
         })
     }
 
@@ -115,7 +117,11 @@ async fn run(
     let mut addr = format!("127.0.0.1:{}", server.port);
     let mut middlebox = None;
     if let Some(kind) = choice.kind {
-        let wish = Wish { is_right: choice.is_right, is_silent: choice.is_silent };
+        let wish = Wish {
+            is_right: choice.is_right,
+            is_silent: choice.is_silent,
+            compresses: choice.compresses,
+        };
         match place.start(kind, &wish, server.port).await {
             Ok(started) => addr = middlebox.insert(started).addr.clone(),
             Err(why) => {
@@ -166,8 +172,10 @@ async fn replay(
 /// Whether a recording begins here, of a run with these names.
 fn is_run(line: &Value, names: &Value) -> bool {
     let same = |name: &str| line[name] == names[name];
+    // Only nginx looks at the header, and it does not matter to a stream that is silent.
+    let has_header = names["box"] != "nginx" || same("header");
     ["box", "configuration", "silence"].into_iter().all(same)
-        && (names["silence"] == true || same("header"))
+        && (names["silence"] == true || has_header && same("gzip"))
 }
 
 /// Asks through the box, and tells each write and each piece.
@@ -180,7 +188,8 @@ async fn relay(
     let end = |how: &str| json!({ "end": how });
     let ask = async {
         let mut socket = TcpStream::connect(addr).await?;
-        let accept = "accept: text/event-stream";
+        // Every browser asks so. A box compresses only if it is told to, too.
+        let accept = "accept: text/event-stream\r\naccept-encoding: gzip";
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\n{accept}\r\n\r\n");
         socket.write_all(request.as_bytes()).await?;
