@@ -1,3 +1,4 @@
+// ANCHOR: all
 export default {
   server: {
     proxy: {
@@ -15,3 +16,4 @@ function breakOff(answer, _request, response) {
   answer.on('close', () => answer.complete || response.destroy());
 }
 // ANCHOR_END: break_off
+// ANCHOR_END: all
