@@ -191,7 +191,11 @@ async fn host(req: &Request) -> String {
 #[ignore = "needs nginx"]
 async fn nginx_puts_its_own_host_into_a_request_unless_it_is_told_otherwise() {
     let server = serve(Router::new().get(host)).await;
-    for (lines, is_passed_on) in [("", false), (&*code("host.conf"), true)] {
+    for (lines, is_passed_on) in [
+        ("", false),
+        ("proxy_set_header Host $host;", false), // without its port
+        (&*code("host.conf"), true),
+    ] {
         let nginx = nginx(&server, "", lines).await;
         let answer = within("a head", reqwest::get(&nginx.url)).await.unwrap();
         let seen = within("a body", answer.text()).await.unwrap();

@@ -55,10 +55,20 @@ async fn varnish_that_compresses_collects_a_stream_unless_it_must_not() {
     const GZIP: &str =
         "\nsub vcl_backend_response {\n    set beresp.do_gzip = true;\n}\n";
     let server = serve(streams()).await;
-    for (lines, is_late) in [(String::new(), true), (code("varnish.vcl"), false)] {
-        let compressing = |text: String| text + GZIP + lines.as_str();
+    let cure = code("varnish.vcl");
+    for (configuration, lines, is_late) in [
+        ("default", GZIP.to_string(), true),
+        ("default", format!("{cure}{GZIP}"), true), // the last one counts
+        ("default", format!("{GZIP}{cure}"), false),
+        ("right", GZIP.to_string(), false),
+    ] {
+        // Its own lines follow those that compress.
+        let compressing = |text: String| match text.split_once("\nsub") {
+            Some((head, subs)) => format!("{head}{lines}\nsub{subs}"),
+            None => text + lines.as_str(),
+        };
         let varnish =
-            Middlebox::start_changed("varnish", "default", &server, compressing);
+            Middlebox::start_changed("varnish", configuration, &server, compressing);
         let varnish = varnish.await;
         let url = format!("{}/one", varnish.url);
         if is_late { is_held_back(&url).await } else { passes(&url).await }
