@@ -32,8 +32,9 @@ async fn heartbeat(server: &mut Subject) -> Result<(), Fault> {
             Err(fault) => return Err(fault),
             Ok(None) => return Err(Fault::new("closed", ":", "")),
             Ok(Some(line)) => {
-                let is_heartbeat = line.is_empty() || line.starts_with(':');
-                expect("event", is_heartbeat, ":", line)?;
+                // A block without data is no event.
+                let is_seen = line.split(':').next() == Some("data");
+                expect("event", !is_seen, ":", line)?;
             }
         }
     }
@@ -57,14 +58,20 @@ async fn last_event(server: &mut Subject) -> Result<(), Fault> {
             lines.push(line);
         }
     }
-    let has = |name: &str| lines.iter().any(|line| line.split(':').next() == Some(name));
+    let value = |name: &str| {
+        let mut fields = lines.iter().map(|line| line.split_once(':').unwrap_or((line, "")));
+        let (_, value) = fields.find(|(field, _)| *field == name)?;
+        Some(value.strip_prefix(' ').unwrap_or(value))
+    };
     let came = lines.join("\n");
     let nothing = Fault::new("missing", should, "the end of the stream");
     if lines.is_empty() {
         return Err(nothing);
     }
-    expect("unnamed", has("event"), should, &came)?;
-    expect("empty", has("data"), should, &came)?;
+    expect("unnamed", value("event").is_some(), should, &came)?;
+    expect("other", value("event") == Some("end"), should, &came)?;
+    expect("empty", value("data").is_some(), should, &came)?;
+    expect("number", value("data") == Some("3"), should, &came)?;
     let more = ann.next().await;
     match more {
         Err(fault) if fault.name == "closed" => Ok(()),
