@@ -139,16 +139,21 @@ impl Server {
 }
 
 /// All looks, the quick ones first.
-pub const LOOKS: [&str; 9] = [
-    "at once", "head", "broken", "leaving", "shared", "unread", "silence", "reload",
-    "crowd",
+pub const LOOKS: [&str; 10] = [
+    "at once", "by fetch", "head", "broken", "leaving", "shared", "unread",
+    "silence", "reload", "crowd",
 ];
 
 /// Looks through a proxy that stands before this server.
 pub async fn look(at: &str, middlebox: &Middlebox, server: &Server) -> String {
     let url = &middlebox.url;
     match at {
-        "at once" => is_at_once(url, server).await.to_string(),
+        "at once" => is_at_once(|| steps(url), server).await.to_string(),
+        // One who does not say that it wants events.
+        "by fetch" => {
+            let ask = || Client::new().get(format!("{url}/steps"));
+            is_at_once(ask, server).await.to_string()
+        }
         "head" => head(url).await,
         "broken" => {
             let reader = first_event(get(url, "broken")).await;
@@ -202,9 +207,9 @@ async fn first_event(request: RequestBuilder) -> Option<Events> {
 
 /// Whether events pass when they happen: each is written when the one before has come. On a
 /// busy machine one look may come late.
-async fn is_at_once(url: &str, server: &Server) -> bool {
+async fn is_at_once(ask: impl Fn() -> RequestBuilder, server: &Server) -> bool {
     for _ in 0..3 {
-        let Some(mut events) = first_event(steps(url)).await else { continue };
+        let Some(mut events) = first_event(ask()).await else { continue };
         let mut late = 0;
         for _ in 0..5 {
             let start = Instant::now();

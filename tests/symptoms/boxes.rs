@@ -34,6 +34,14 @@ async fn one_passed_on(res: &mut Response) -> salvo::Result<()> {
     passed_on(res)
 }
 
+/// A large event, and silence.
+#[handler]
+async fn large(res: &mut Response) {
+    let text = format!("1\n{}", "x".repeat(1_000));
+    let first = Item::Ok(SseEvent::default().text(text));
+    sse::stream(res, stream::iter([first]).chain(stream::pending()));
+}
+
 /// Silence with heartbeats.
 #[handler]
 async fn beating(res: &mut Response) {
@@ -45,6 +53,7 @@ pub fn streams() -> Router {
     Router::new()
         .push(Router::with_path("one").get(one))
         .push(Router::with_path("one-passed-on").get(one_passed_on))
+        .push(Router::with_path("large").get(large))
         .push(Router::with_path("quiet").get(quiet))
         .push(Router::with_path("beating").get(beating))
 }
@@ -191,7 +200,11 @@ async fn host(req: &Request) -> String {
 #[ignore = "needs nginx"]
 async fn nginx_puts_its_own_host_into_a_request_unless_it_is_told_otherwise() {
     let server = serve(Router::new().get(host)).await;
-    for (lines, is_passed_on) in [("", false), (&*code("host.conf"), true)] {
+    for (lines, is_passed_on) in [
+        ("", false),
+        ("proxy_set_header Host $host;", false), // without its port
+        (&*code("host.conf"), true),
+    ] {
         let nginx = nginx(&server, "", lines).await;
         let answer = within("a head", reqwest::get(&nginx.url)).await.unwrap();
         let seen = within("a body", answer.text()).await.unwrap();

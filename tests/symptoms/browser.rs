@@ -263,6 +263,38 @@ async fn a_page_that_closes_at_the_last_event_does_not_come_back() {
     }
 }
 
+/// An event and the end, which says `done` or not: a box has made an end of a break.
+struct Half {
+    is_done: bool,
+}
+
+#[handler]
+impl Half {
+    async fn handle(&self, res: &mut Response) {
+        let last = self.is_done.then(|| Item::Ok(done()));
+        sse::stream(res, stream::iter([text("a")].into_iter().chain(last)));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromedriver and firefox-esr"]
+async fn a_page_that_reads_by_fetch_takes_an_end_without_the_last_event_for_a_break()
+{
+    for browser in Browser::both().await {
+        for (is_done, expected) in [(true, "a,whole"), (false, "a,broke off")] {
+            browser.open(&serve(site(Half { is_done })).await).await;
+            browser.until("!!window.createParser").await;
+            let read = code("done-fetch.js");
+            let read = format!(
+                "try {{ {read} show('whole'); }} \
+                catch (error) {{ show(error.message); }}"
+            );
+            run(&browser, "", &read).await;
+            browser.until(&format!("seen.join() === '{expected}'")).await;
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs chromedriver and firefox-esr"]
 async fn a_page_learns_with_one_fetch_why_its_stream_is_closed() {

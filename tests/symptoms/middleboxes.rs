@@ -1,4 +1,4 @@
-//! Cures for boxes other than nginx as it begins: HAProxy, lighttpd and Varnish, and nginx
+//! Cures for boxes other than nginx as it begins: HAProxy, lighttpd, Varnish and Caddy, and nginx
 //! that is told to read its configuration again.
 
 use std::time::{Duration, Instant};
@@ -55,12 +55,46 @@ async fn varnish_that_compresses_collects_a_stream_unless_it_must_not() {
     const GZIP: &str =
         "\nsub vcl_backend_response {\n    set beresp.do_gzip = true;\n}\n";
     let server = serve(streams()).await;
-    for (lines, is_late) in [(String::new(), true), (code("varnish.vcl"), false)] {
-        let compressing = |text: String| text + GZIP + lines.as_str();
+    let cure = code("varnish.vcl");
+    for (configuration, lines, is_late) in [
+        ("default", GZIP.to_string(), true),
+        ("default", format!("{cure}{GZIP}"), true), // the last one counts
+        ("default", format!("{GZIP}{cure}"), false),
+        ("right", GZIP.to_string(), false),
+    ] {
+        // Its own lines follow those that compress.
+        let compressing = |text: String| match text.split_once("\nsub") {
+            Some((head, subs)) => format!("{head}{lines}\nsub{subs}"),
+            None => text + lines.as_str(),
+        };
         let varnish =
-            Middlebox::start_changed("varnish", "default", &server, compressing);
+            Middlebox::start_changed("varnish", configuration, &server, compressing);
         let varnish = varnish.await;
         let url = format!("{}/one", varnish.url);
+        if is_late { is_held_back(&url).await } else { passes(&url).await }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs proxies: tests/boxes/install"]
+async fn caddy_that_compresses_holds_large_events_back_unless_it_is_told_what_to_compress()
+ {
+    const GZIP: &str = "encode gzip";
+    let server = serve(streams()).await;
+    for (encode, flush, path, is_late) in [
+        (GZIP, "", "one", false), // it is too small
+        (GZIP, "", "large", true),
+        (GZIP, "flush_interval -1", "large", true),
+        (&*code("encode.caddyfile"), "", "large", false),
+    ] {
+        let compressing = |text: String| {
+            let proxy = format!("{encode}\nreverse_proxy");
+            let text = text.replacen("reverse_proxy", &proxy, 1);
+            text.replacen("transport", &format!("{flush}\ntransport"), 1)
+        };
+        let caddy =
+            Middlebox::start_changed("caddy", "right", &server, compressing).await;
+        let url = format!("{}/{path}", caddy.url);
         if is_late { is_held_back(&url).await } else { passes(&url).await }
     }
 }

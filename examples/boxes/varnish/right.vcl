@@ -3,7 +3,9 @@
 #     mkdir -p /tmp/boxes
 #     varnishd -F -j none -n /tmp/boxes/varnish -a 127.0.0.1:8690 -f "$PWD/examples/boxes/varnish/right.vcl"
 #
-# On a server: `server` into /etc/varnish/default.vcl. Host passes as it came, and
+# On a server: all of it into /etc/varnish/default.vcl. If you have a vcl_backend_response
+# already, put this one behind it: Varnish runs those of one name in the order of the file,
+# and the last `set` counts. Host passes as it came, and
 # X-Forwarded-For comes by itself. A stream takes a thread: there are 10,000
 # (`-p thread_pool_max`, of each of two pools). A silent pipe lives for 60 seconds
 # (`-p pipe_timeout`): four heartbeats.
@@ -23,7 +25,9 @@ sub vcl_recv {
 
 sub vcl_backend_response {
     if (beresp.http.Content-Type ~ "^text/event-stream") {
-        set beresp.uncacheable = true; # for who asks with fetch: a stream is one reader's
+        # For who asks with fetch.
+        set beresp.uncacheable = true; # a stream is one reader's
+        set beresp.do_gzip = false; # behind the line that sets it: compressed, events wait
     }
 }
 # ANCHOR_END: server
