@@ -193,10 +193,14 @@ impl Middlebox {
         drop((free, admin));
         let server_port = server.rsplit(':').next().expect("a port");
         let folder = tempfile::tempdir().unwrap();
+        // Marks first: a port may have another one's digits in it.
         let text = change(text)
-            .replace("8698", server_port)
-            .replace("8690", &port.to_string())
-            .replace("2019", &admin_port.to_string())
+            .replace("8698", "@server")
+            .replace("8690", "@box")
+            .replace("2019", "@admin")
+            .replace("@server", server_port)
+            .replace("@box", &port.to_string())
+            .replace("@admin", &admin_port.to_string())
             .replace("/tmp/boxes", folder.path().to_str().unwrap());
         let text = unpacked(text);
         let path = folder.path().join(format!("box.{}", kind.ending));

@@ -8,15 +8,13 @@ use futures_util::{StreamExt, stream};
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent};
 use serde_json::json;
-use tests::{Browser, pause, serve, until};
+use tests::{Browser, serve, until};
 
 use crate::code;
-use crate::server::{
-    Item, STEPS, Tickets, admitted, beating, done, job, later, quiet,
-};
+use crate::server::{Item, STEPS, Tickets, admitted, beating, job, later, quiet};
 
 /// How long a test watches that something does not happen.
-const WATCH: Duration = Duration::from_millis(1_500);
+pub const WATCH: Duration = Duration::from_millis(1_500);
 
 const PAGE: &str = "<!doctype html><link rel=icon href='data:,'>
     <script>const seen = []; const show = (text) => seen.push(text);</script>
@@ -46,7 +44,7 @@ pub async fn run(browser: &Browser, before: &str, code: &str) {
     browser.eval(&format!("(void (async () => {{ {before}\n{code} }})(), 0)")).await;
 }
 
-fn text(text: &str) -> Item {
+pub fn text(text: &str) -> Item {
     Ok(SseEvent::default().text(text))
 }
 
@@ -228,70 +226,6 @@ async fn letters_and_events_that_are_cut_anywhere_come_out_whole() {
         let before = "seen.length = 0; const line = 'data:   indented ';";
         run(&browser, before, &(code("one-space.js") + "show(value);")).await;
         assert_eq!(browser.eval("seen").await, json!(["  indented "]));
-    }
-}
-
-/// A stream that says `done`, and ends.
-#[derive(Clone, Default)]
-struct Done(Asked);
-
-#[handler]
-impl Done {
-    async fn handle(&self, req: &Request, res: &mut Response) {
-        note(&self.0, req);
-        let event = done().retry(Duration::from_millis(100));
-        sse::stream(res, stream::iter([Item::Ok(event)]));
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
-async fn a_page_that_closes_at_the_last_event_does_not_come_back() {
-    for browser in Browser::both().await {
-        for (code, times) in [("", 2), (&*code("done.js"), 1)] {
-            let done = Done::default();
-            browser.open(&serve(site(done.clone())).await).await;
-            let open = "const source = new EventSource('events');";
-            run(&browser, open, code).await;
-            let asked = || done.0.lock().unwrap().len();
-            until("the stream is asked for", async || asked() >= times).await;
-            if times == 1 {
-                pause(WATCH).await;
-                assert_eq!(asked(), 1, "{}", browser.name());
-            }
-        }
-    }
-}
-
-/// An event and the end, which says `done` or not: a box has made an end of a break.
-struct Half {
-    is_done: bool,
-}
-
-#[handler]
-impl Half {
-    async fn handle(&self, res: &mut Response) {
-        let last = self.is_done.then(|| Item::Ok(done()));
-        sse::stream(res, stream::iter([text("a")].into_iter().chain(last)));
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs chromedriver and firefox-esr"]
-async fn a_page_that_reads_by_fetch_takes_an_end_without_the_last_event_for_a_break()
-{
-    for browser in Browser::both().await {
-        for (is_done, expected) in [(true, "a,whole"), (false, "a,broke off")] {
-            browser.open(&serve(site(Half { is_done })).await).await;
-            browser.until("!!window.createParser").await;
-            let read = code("done-fetch.js");
-            let read = format!(
-                "try {{ {read} show('whole'); }} \
-                catch (error) {{ show(error.message); }}"
-            );
-            run(&browser, "", &read).await;
-            browser.until(&format!("seen.join() === '{expected}'")).await;
-        }
     }
 }
 

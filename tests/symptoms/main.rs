@@ -8,6 +8,7 @@
 mod boxes;
 mod browser;
 mod commands;
+mod ends;
 mod middleboxes;
 mod server;
 mod tabs;
