@@ -204,9 +204,11 @@ impl Kind {
                 text = text.replace(from, to);
             }
         }
+        // A port may have another one's digits in it.
+        let text = text.replace("8690", "BOX").replace("2019", "ADMIN");
         text.replace("PORT", &server.to_string())
-            .replace("8690", &port.to_string())
-            .replace("2019", &admin.to_string())
+            .replace("BOX", &port.to_string())
+            .replace("ADMIN", &admin.to_string())
     }
 }
 
