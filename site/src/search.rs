@@ -326,7 +326,7 @@ mod tests {
             [
                 unit("top", "A page", "One & two. Three", Kind::Section),
                 unit("gone", "It is gone", "Why. Code No id More.", Kind::Section),
-                unit("how-we-know", "How we know", "a b", Kind::Rear),
+                unit("how-we-know", "How we know", "", Kind::Rear),
                 unit("change-it", "Change it", "", Kind::Rear),
                 unit("a-task", "A task", "Do it.", Kind::Rear),
                 unit("term", "term §", "A word.", Kind::Term),
