@@ -5,8 +5,8 @@
 #
 # On a server: all of it into /etc/varnish/default.vcl. If you have a vcl_backend_response
 # already, put this one behind it: Varnish runs those of one name in the order of the file,
-# and the last `set` counts. Host passes as it came, and
-# X-Forwarded-For comes by itself. A stream takes a thread: there are 10,000
+# and the last `set` counts. (If yours returns, put these lines in front of its `return`.)
+# Host passes as it came, and X-Forwarded-For comes by itself. A stream takes a thread: there are 10,000
 # (`-p thread_pool_max`, of each of two pools). A silent pipe lives for 60 seconds
 # (`-p pipe_timeout`): four heartbeats.
 # ANCHOR: server
@@ -25,7 +25,7 @@ sub vcl_recv {
 
 sub vcl_backend_response {
     if (beresp.http.Content-Type ~ "^text/event-stream") {
-        # For who asks with fetch.
+        # For a `fetch` that does not ask for this type.
         set beresp.uncacheable = true; # a stream is one reader's
         set beresp.do_gzip = false; # behind the line that sets it: compressed, events wait
     }
