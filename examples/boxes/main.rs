@@ -19,8 +19,8 @@
 //!     curl -kN --http2 'https://127.0.0.1:8699/events?every=200&count=10'
 //!
 //! Chapter 11 of the book is about the boxes. `events.rs` has the stream, `kinds.rs` the
-//! boxes, `middlebox.rs` starts one, `run.rs` and `answer.rs` tell how a stream comes through it, and `edge.rs`
-//! keeps strangers from holding the program up (see `chat`). Left out: events that anybody
+//! boxes, `middlebox.rs` starts one, `run.rs` and `answer.rs` tell how a stream comes through
+//! it, and `edge.rs` keeps strangers from holding the program up (see `chat`). Left out: events that anybody
 //! makes, and their ids: a clock counts. Over TLS, there is no lingering after an error;
 //! and a reader of HTTP/2 or HTTP/3 that takes nothing keeps its place while its connection
 //! lives, because nothing is written to it that could stall.
@@ -84,9 +84,14 @@ async fn run() -> Result<(), String> {
     println!("listening on http://{}", listener.local_addr().map_err(text)?);
     let stop = CancellationToken::new();
     let unpacked = env::var_os("BOXES").map(PathBuf::from);
-    let router = Arc::new(router(limits.streams, unpacked, stop.clone()));
+    let places = Arc::new(Semaphore::new(limits.streams));
+    let router = Arc::new(router(places.clone(), unpacked, stop.clone()));
     #[cfg(feature = "tls")]
-    let https = tls::serve(router.clone(), stop.clone(), STOP);
+    let https = {
+        let all = limits.streams;
+        let are_over = move || places.available_permits() == all;
+        tls::serve(router.clone(), stop.clone(), are_over, STOP)
+    };
     #[cfg(not(feature = "tls"))]
     let https = ready(Ok(()));
     let server = edge::server(listener, &limits, stop.clone()).map_err(text)?;
@@ -117,11 +122,10 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 pub fn router(
-    streams: usize,
+    places: Arc<Semaphore>,
     unpacked: Option<PathBuf>,
     stop: CancellationToken,
 ) -> Router {
-    let places = Arc::new(Semaphore::new(streams));
     let listen = Listen { places, stop: stop.clone(), written: None };
     let runs = Arc::new(Semaphore::new(MAX_RUNS));
     let run = Run { runs, place: Place { unpacked }, stop };

@@ -3,10 +3,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use salvo::prelude::*;
 use salvo::writing::Redirect;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::supervise;
@@ -37,7 +39,7 @@ macro_rules! programs {
 
 programs! {
     root:
-    boxes: "../../examples/boxes/main.rs" => boxes::router(boxes::MAX_STREAMS, Some(root.join(UNPACKED)), CancellationToken::new());
+    boxes: "../../examples/boxes/main.rs" => boxes::router(Arc::new(Semaphore::new(boxes::MAX_STREAMS)), Some(root.join(UNPACKED)), CancellationToken::new());
     chat: "../../examples/chat/main.rs" => chat::router(chat::Room::new(chat::MAX_USERS));
     faults: "../../examples/faults/main.rs" => faults::router(faults::MAX_OPEN);
     feed: "../../examples/feed/main.rs" => supervise::router("feed", feed::edge::refuse_foreign)?;
