@@ -14,7 +14,7 @@ use tests::scripted::{HEAD, Server};
 use tests::{Browser, Process, Program, root, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, timeout};
 
 use crate::record;
 
@@ -179,12 +179,12 @@ async fn is_told(dev: &DevServer, program: &Server, is_silent: bool) -> bool {
     assert!(comes(&mut reader, "data: 1").await);
     drop(reader);
     let mut socket = asked.socket;
+    let mut pace = interval(Duration::from_millis(50));
     let told = async {
         loop {
-            let busy = sleep(Duration::from_millis(50));
             tokio::select! {
                 read = socket.read_u8() => return drop(read),
-                () = busy, if !is_silent => {
+                _ = pace.tick(), if !is_silent => {
                     if socket.write_all(b"9\r\ndata: 2\n\n\r\n").await.is_err() {
                         return;
                     }

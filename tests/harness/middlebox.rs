@@ -1,5 +1,6 @@
 //! Proxies before a program, with the configurations of `examples/boxes`.
 
+use std::env::consts::ARCH;
 use std::fs::{self, File};
 use std::os::unix::{fs::FileExt, process::CommandExt};
 use std::path::{Path, PathBuf};
@@ -347,7 +348,7 @@ fn command(program: &str, files: &str) -> Command {
     let mut command = Command::new("sh");
     let limited = format!("ulimit -Sn {files} && exec \"$0\" \"$@\"");
     command.args(["-c", &limited]).arg(&path);
-    let libraries = root().join("target/boxes/usr/lib/x86_64-linux-gnu");
+    let libraries = root().join(format!("target/boxes/usr/lib/{ARCH}-linux-gnu"));
     let varnish = libraries.join("varnish");
     command
         .env("LD_LIBRARY_PATH", format!("{}:{}", text(&libraries), text(&varnish)))

@@ -6,8 +6,8 @@
 # On a server: all of it into /etc/varnish/default.vcl. If you have a vcl_backend_response
 # already, put this one behind it: Varnish runs those of one name in the order of the file,
 # and the last `set` counts. (If yours returns, put these lines in front of its `return`.)
-# Host passes as it came, and X-Forwarded-For comes by itself. A stream takes a thread: there are 10,000
-# (`-p thread_pool_max`, of each of two pools). A silent pipe lives for 60 seconds
+# Host passes as it came, and X-Forwarded-For comes by itself. A stream takes a thread: there
+# are 10,000 (`-p thread_pool_max`, of each of two pools). A silent pipe lives for 60 seconds
 # (`-p pipe_timeout`): four heartbeats.
 # ANCHOR: server
 vcl 4.1;
