@@ -11,7 +11,8 @@ use futures_util::{StreamExt, stream};
 use salvo::prelude::*;
 use salvo::sse::{self, SseEvent, SseKeepAlive};
 use tests::{Browser, Events, Nginx, Process, root, serve, within};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
+use tokio_stream::wrappers::IntervalStream;
 
 use crate::code;
 use crate::server::{Item, not_stored, passed_on, quiet};
@@ -34,12 +35,26 @@ async fn one_passed_on(res: &mut Response) -> salvo::Result<()> {
     passed_on(res)
 }
 
-/// A large event, and silence.
+/// Twenty events a second, large ones and small ones: `is_large` says which, by their number.
+fn mixed(res: &mut Response, is_large: fn(usize) -> bool) {
+    let ticks = IntervalStream::new(interval(Duration::from_millis(50)));
+    let events = ticks.enumerate().map(move |(n, _)| {
+        let more = if is_large(n) { "x".repeat(1_000) } else { String::new() };
+        Item::Ok(SseEvent::default().text(format!("{}\n{more}", n + 1)))
+    });
+    sse::stream(res, events);
+}
+
+/// A large event, and small ones behind it.
 #[handler]
-async fn large(res: &mut Response) {
-    let text = format!("1\n{}", "x".repeat(1_000));
-    let first = Item::Ok(SseEvent::default().text(text));
-    sse::stream(res, stream::iter([first]).chain(stream::pending()));
+async fn large_first(res: &mut Response) {
+    mixed(res, |n| n == 0);
+}
+
+/// A small event, and large ones behind it.
+#[handler]
+async fn small_first(res: &mut Response) {
+    mixed(res, |n| n > 0);
 }
 
 /// Silence with heartbeats.
@@ -53,7 +68,8 @@ pub fn streams() -> Router {
     Router::new()
         .push(Router::with_path("one").get(one))
         .push(Router::with_path("one-passed-on").get(one_passed_on))
-        .push(Router::with_path("large").get(large))
+        .push(Router::with_path("large-first").get(large_first))
+        .push(Router::with_path("small-first").get(small_first))
         .push(Router::with_path("quiet").get(quiet))
         .push(Router::with_path("beating").get(beating))
 }
@@ -76,7 +92,7 @@ async fn nginx(server: &str, http: &str, lines: &str) -> Nginx {
 }
 
 /// A `curl` that reads a stream as a browser asks for it.
-fn curl(url: &str) -> Process {
+pub fn curl(url: &str) -> Process {
     let mut curl = Command::new("curl");
     curl.args(["-sN", "--compressed", url]).stdout(Stdio::piped());
     Process::spawn(curl)

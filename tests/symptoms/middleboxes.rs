@@ -9,7 +9,7 @@ use tests::{Middlebox, serve, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::boxes::{WATCH, is_held_back, passes, streams};
+use crate::boxes::{WATCH, curl, is_held_back, passes, streams};
 use crate::code;
 
 #[tokio::test]
@@ -56,9 +56,11 @@ async fn varnish_that_compresses_collects_a_stream_unless_it_must_not() {
         "\nsub vcl_backend_response {\n    set beresp.do_gzip = true;\n}\n";
     let server = serve(streams()).await;
     let cure = code("varnish.vcl");
+    let returning = GZIP.replace("true;", "true;\n    return (deliver);");
     for (configuration, lines, is_late) in [
         ("default", GZIP.to_string(), true),
         ("default", format!("{cure}{GZIP}"), true), // the last one counts
+        ("default", format!("{returning}{cure}"), true), // that one is the last
         ("default", format!("{GZIP}{cure}"), false),
         ("right", GZIP.to_string(), false),
     ] {
@@ -83,9 +85,10 @@ async fn caddy_that_compresses_holds_large_events_back_unless_it_is_told_what_to
     let server = serve(streams()).await;
     for (encode, flush, path, is_late) in [
         (GZIP, "", "one", false), // it is too small
-        (GZIP, "", "large", true),
-        (GZIP, "flush_interval -1", "large", true),
-        (&*code("encode.caddyfile"), "", "large", false),
+        (GZIP, "", "small-first", false),
+        (GZIP, "", "large-first", true),
+        (GZIP, "flush_interval -1", "large-first", true),
+        (&*code("encode.caddyfile"), "", "large-first", false),
     ] {
         let compressing = |text: String| {
             let proxy = format!("{encode}\nreverse_proxy");
@@ -95,7 +98,16 @@ async fn caddy_that_compresses_holds_large_events_back_unless_it_is_told_what_to
         let caddy =
             Middlebox::start_changed("caddy", "right", &server, compressing).await;
         let url = format!("{}/{path}", caddy.url);
-        if is_late { is_held_back(&url).await } else { passes(&url).await }
+        if is_late {
+            is_held_back(&url).await
+        } else {
+            passes(&url).await
+        }
+        if path == "small-first" {
+            // The first event decides: large ones behind it come, too.
+            let mut curl = curl(&url);
+            while curl.line().await != "data: 3" {}
+        }
     }
 }
 
