@@ -2,14 +2,10 @@
 //! comments say, and each of its lines is missed where it is left out.
 
 use futures_util::{StreamExt, stream};
-use tests::{Middlebox, Run, allow_open_files};
+use tests::{Middlebox, allow_open_files};
 
+use crate::record::boxes;
 use crate::seen::{LOOKS, Server, look};
-
-/// The proxies that are looked at every day; `WHOLE=1` looks at all.
-pub fn boxes() -> &'static [&'static str] {
-    &Middlebox::ALL[..Run::start().size(8, 3)]
-}
 
 /// The limits of time that a look is about are some seconds, so that a test waits no minute.
 /// And a site's own lines stand before those of a look by fetch: Varnish compresses there.

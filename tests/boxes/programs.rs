@@ -14,7 +14,7 @@ use tests::{Events, Middlebox, Program, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::configurations::boxes;
+use crate::record::boxes;
 use crate::seen::Server;
 
 /// A program behind a proxy, as a browser sees it that was told a name.

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 /// An event that comes later than this does not come at once; a pause of HAProxy has 200 ms.
 const AT_ONCE: Duration = Duration::from_millis(100);
-/// An event that has not come until now does not come, and a server that has not been told is not told.
+/// An event that has not come until now does not come, and a server that has not been told
+/// is not told.
 const LATE: Duration = Duration::from_secs(2);
 /// How long a head and a first event may take on a busy machine.
 const BEGIN: Duration = Duration::from_secs(6);
@@ -97,12 +98,7 @@ impl Flood {
 impl Broken {
     async fn handle(&self, res: &mut salvo::Response) {
         let streams = Arc::clone(&self.0);
-        let first = stream::once(async {
-            Ok("data: 1
-
-"
-            .to_string())
-        });
+        let first = stream::once(async { Ok("data: 1\n\n".to_string()) });
         let rest = stream::once(async move {
             streams.next.notified().await;
             Err(io::Error::other("killed"))
@@ -169,7 +165,7 @@ pub async fn look(at: &str, middlebox: &Middlebox, server: &Server) -> String {
                 return "no stream".into();
             };
             middlebox.reload();
-            // While the old stream goes on: it does for another four seconds, or for ever.
+            // While the old stream goes on: it does for another four seconds, or forever.
             let others =
                 timeout(Duration::from_secs(3), first_event(steps(url))).await;
             let others = others.is_ok_and(|other| other.is_some());

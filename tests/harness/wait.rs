@@ -11,7 +11,7 @@ const START: Duration = Duration::from_secs(90);
 /// How often a condition is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Waits for a result, but not for ever.
+/// Waits for a result, but not forever.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     waited(PATIENCE, what, future).await
 }
@@ -30,7 +30,7 @@ async fn waited<T>(
     result.unwrap_or_else(|_| panic!("waited {time:?} for: {what}"))
 }
 
-/// Waits until a condition holds, but not for ever.
+/// Waits until a condition holds, but not forever.
 pub async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
     until_at_most(PATIENCE, what, holds).await;
 }
