@@ -151,6 +151,23 @@ async fn a_newcomer_to_a_full_backlog_knocks_every_second_at_first() {
     let linear =
         std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syn_linear_timeouts");
     let linear: u32 = linear.map_or(0, |count| count.trim().parse().unwrap());
+    let waits: Vec<_> = (1..=linear + 2)
+        .map(|knock| 1 << knock.saturating_sub(linear + 1))
+        .collect();
+    // A busy machine is late by itself, so a look that was disturbed is repeated.
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen = waits_of_a_newcomer(waits.len()).await;
+        if seen == waits {
+            return;
+        }
+    }
+    assert_eq!(seen, waits, "seconds");
+}
+
+/// How long a newcomer to a full backlog waits before each of its knocks, in whole seconds.
+#[cfg(target_os = "linux")]
+async fn waits_of_a_newcomer(count: usize) -> Vec<u64> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
@@ -163,18 +180,14 @@ async fn a_newcomer_to_a_full_backlog_knocks_every_second_at_first() {
     }
     let start = Instant::now();
     let newcomer = tokio::spawn(TcpStream::connect(addr));
-    let mut after = Duration::ZERO;
-    for knock in 1..=linear + 2 {
-        let wait = 1 << knock.saturating_sub(linear + 1);
-        after += Duration::from_secs(wait);
-        until("the next knock", async || knocks(addr.port()) >= Some(knock)).await;
-        let late = start.elapsed().checked_sub(after);
-        assert!(
-            late.is_some_and(|late| late < Duration::from_millis(900)),
-            "{knock}"
-        );
+    let mut waits = Vec::new();
+    for knock in 1..=count {
+        let has_come = async || knocks(addr.port()) >= Some(knock as u32);
+        until("the next knock", has_come).await;
+        waits.push(start.elapsed().as_secs() - waits.iter().sum::<u64>());
     }
     newcomer.abort();
+    waits
 }
 
 #[cfg(target_os = "linux")]
